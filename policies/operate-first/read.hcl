@@ -1,0 +1,3 @@
+path "$kv_mount/data/$scope_path/*" {
+  capabilities = ["read", "list"]
+}

@@ -1,0 +1,7 @@
+"""`python -m vaultprov`."""
+
+import sys
+
+from vaultprov.cli import main
+
+sys.exit(main())

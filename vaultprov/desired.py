@@ -1,0 +1,198 @@
+"""Onboarding -> resources. Reads from top to bottom like the runbook; pure."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
+
+from vaultprov.kube import objects
+from vaultprov.kube.manifest import Manifest
+from vaultprov.model import Onboarding, Only, ReviewerMode, Scope
+from vaultprov.names import Names
+from vaultprov.redact import Secret
+from vaultprov.resource import Key, Ref, Resource
+from vaultprov.vault.auth_mount import AuthMount
+from vaultprov.vault.identity import Group, GroupAlias
+from vaultprov.vault.kubernetes import AuthConfig, Role
+from vaultprov.vault.oidc import OidcConfig, OidcMount, OidcRole
+from vaultprov.vault.policy import Policy, policy_folder, render
+from vaultprov.vault.secrets_mount import SecretsMount
+
+_BOOTSTRAP = "vaultprov bootstrap (once for the whole site; or add --bootstrap)"
+
+
+@dataclass(frozen=True, slots=True)
+class Target:
+    """What is known of the cluster besides its name.
+
+    host, ca_pem: how Vault reaches the API server; needed for Vault's half.
+    cluster_uid, reviewer_jwt: given by hand when the run has no cluster half.
+    """
+
+    host: str = ""
+    ca_pem: str = ""
+    cluster_uid: str | None = None
+    reviewer_jwt: Secret | None = None
+
+
+def onboarding_resources(
+    onboarding: Onboarding, target: Target, only: Only = Only.BOTH, *, bootstrapped: bool = False
+) -> tuple[Resource, ...]:
+    """Everything that one cluster needs, on both sides.
+
+    bootstrapped: the site's resources are part of the same run, so they are not only required.
+    """
+    resources: list[Resource] = []
+    if only is not Only.CLUSTER:
+        resources += [] if bootstrapped else _required(onboarding)
+        resources += _policies(onboarding)
+        resources += _people(onboarding)
+    if only is not Only.VAULT:
+        resources += _cluster(onboarding)
+    if only is not Only.CLUSTER:
+        resources += _logins(onboarding, target, only)
+    return tuple(resources)
+
+
+def bootstrap_resources(
+    onboarding: Onboarding, client_secret: Secret | None, provisioner: str
+) -> tuple[Resource, ...]:
+    """What the site needs once. provisioner: the text of the policy `vaultprov-provisioner`."""
+    oidc = onboarding.oidc
+    resources: list[Resource] = [SecretsMount(onboarding.kv_mount)]
+    if oidc.enabled:
+        mount = OidcMount(oidc.mount)
+        resources.append(mount)
+        if client_secret is not None:
+            resources += [
+                OidcConfig(oidc, client_secret, after=(mount.key,)),
+                OidcRole(oidc, after=(mount.key,)),
+            ]
+    resources.append(Policy(Names.of(onboarding).provisioner_policy, provisioner))
+    return tuple(resources)
+
+
+def _required(onboarding: Onboarding) -> Iterable[Resource]:
+    yield SecretsMount(onboarding.kv_mount, required=_BOOTSTRAP)
+    if onboarding.oidc.enabled:
+        yield OidcMount(
+            onboarding.oidc.mount,
+            required=f"{_BOOTSTRAP}; --no-oidc if people do not log in through OIDC",
+        )
+
+
+def _policies(onboarding: Onboarding) -> Iterable[Resource]:
+    names = Names.of(onboarding)
+    folder = policy_folder(onboarding.policy_set, onboarding.policy_dir)
+    narrow = onboarding.scope is Scope.CLUSTER
+    values = {
+        "env": onboarding.env,
+        "cluster": onboarding.cluster,
+        "kv_mount": onboarding.kv_mount,
+        "scope_path": f"{onboarding.env}/{onboarding.cluster}" if narrow else onboarding.env,
+    }
+    yield Policy(names.read_policy, render(folder / "read.hcl", values))
+    if onboarding.oidc.enabled:
+        yield Policy(names.write_policy, render(folder / "write.hcl", values))
+
+
+def _people(onboarding: Onboarding) -> Iterable[Resource]:
+    if not onboarding.oidc.enabled:
+        return
+    names = Names.of(onboarding)
+    group = Group(
+        names.group,
+        (names.write_policy,),
+        {"responsibility": f"Vault {onboarding.env} Admin"},
+    )
+    yield group
+    mount = onboarding.oidc.mount
+    accessor = Ref(Key("vault/auth", mount), "accessor")
+    yield GroupAlias(names.group, mount, accessor, Ref(group.key, "id"))
+
+
+def _cluster(onboarding: Onboarding) -> Iterable[Resource]:
+    names, reviewer = Names.of(onboarding), onboarding.reviewer
+    yield cluster_identity()
+    accounts = [*onboarding.service_accounts]
+    if reviewer.mode is not ReviewerMode.CLIENT:
+        accounts.insert(0, reviewer.account)
+    namespaces = {
+        name: Manifest(objects.namespace(name))
+        for name in dict.fromkeys(account.namespace for account in accounts)
+    }
+    yield from namespaces.values()
+    made = {}
+    for account in dict.fromkeys(accounts):
+        made[account] = Manifest(
+            objects.service_account(account), after=(namespaces[account.namespace].key,)
+        )
+    yield from made.values()
+    if reviewer.mode is ReviewerMode.CLIENT:
+        yield Manifest(
+            objects.reviewer_binding(names.client_binding, onboarding.service_accounts),
+            immutable=("roleRef",),
+        )
+        return
+    yield Manifest(
+        objects.reviewer_binding(names.reviewer_binding, (reviewer.account,)),
+        immutable=("roleRef",),
+    )
+    if reviewer.mode is ReviewerMode.SECRET:
+        yield Manifest(
+            objects.token_secret(reviewer.account, names.reviewer_secret),
+            immutable=("type",),
+            wait=reviewer.wait,
+            after=(made[reviewer.account].key,),
+        )
+
+
+def cluster_identity() -> Manifest:
+    """The namespace whose uid identifies a cluster; it exists in every one."""
+    return Manifest(
+        objects.bare_namespace("kube-system"), required="is this really a Kubernetes API server?"
+    )
+
+
+def _logins(onboarding: Onboarding, target: Target, only: Only) -> Iterable[Resource]:
+    names, reviewer = Names.of(onboarding), onboarding.reviewer
+    if only is Only.VAULT and reviewer.mode is ReviewerMode.TOKEN:
+        # Nothing can be minted without the cluster: a token is given, or what is stored stays.
+        reviewer = replace(reviewer, mode=ReviewerMode.SECRET)
+    mount = AuthMount(
+        names.auth_mount,
+        onboarding.env,
+        onboarding.cluster,
+        target.cluster_uid if only is Only.VAULT else Ref(cluster_identity().key, "uid"),
+    )
+    yield mount
+    jwt: Secret | Ref | None = target.reviewer_jwt
+    account_uid, after = None, [mount.key]
+    if only is Only.BOTH and reviewer.mode is not ReviewerMode.CLIENT:
+        account = Key("cluster/serviceaccount", str(reviewer.account))
+        binding = Key("cluster/clusterrolebinding", names.reviewer_binding)
+        after += [account, binding]
+        if reviewer.mode is ReviewerMode.TOKEN:
+            account_uid = Ref(account, "uid")
+        else:
+            namespace = reviewer.account.namespace
+            jwt = Ref(Key("cluster/secret", f"{namespace}/{names.reviewer_secret}"), "token")
+    yield AuthConfig(
+        names.auth_mount,
+        target.host,
+        target.ca_pem,
+        reviewer,
+        jwt,
+        account_uid,
+        after=tuple(after),
+    )
+    yield Role(
+        names.auth_mount,
+        names.role,
+        onboarding.service_accounts,
+        (names.read_policy,),
+        onboarding.token_ttl,
+        onboarding.audience,
+        onboarding.exclusive,
+        after=(mount.key, Key("vault/policy", names.read_policy)),
+    )

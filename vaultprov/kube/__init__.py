@@ -1,0 +1,1 @@
+"""The cluster side: every kind is one `Manifest`; builders are pure functions."""

@@ -1,0 +1,134 @@
+"""All cluster kinds are one: a manifest, applied server-side with our own field manager.
+
+The field manager is the marker: what `vaultprov` has applied to is ours. An object of others that
+already has what we need is kept as it is, with all its labels and fields.
+"""
+
+from __future__ import annotations
+
+import base64
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from vaultprov.errors import NotConverged
+from vaultprov.redact import Secret
+from vaultprov.resource import Fields, Foreign, Io, Key, KubeRight, Right, State
+
+FIELD_MANAGER = "vaultprov"
+
+
+@dataclass(frozen=True, slots=True)
+class Manifest:
+    """One object of the cluster.
+
+    body: the whole manifest as it would stand in a file.
+    immutable: fields that the API refuses to change: differing means replace.
+    wait: seconds to wait for the controller to fill in a token Secret; 0: there is none.
+    """
+
+    body: Fields
+    immutable: tuple[str, ...] = ()
+    wait: int = 0
+    after: tuple[Key, ...] = ()
+    required: str = ""
+
+    @property
+    def key(self) -> Key:
+        metadata = self.body["metadata"]
+        name = "/".join(filter(None, (metadata.get("namespace"), metadata["name"])))
+        return Key("cluster/" + str(self.body["kind"]).lower(), name)
+
+    def wanted(self) -> State:
+        """The top-level fields of the manifest, and of its metadata labels and annotations."""
+        fields = {k: v for k, v in self.body.items() if k not in ("apiVersion", "kind", "metadata")}
+        for name in ("labels", "annotations"):
+            if self.body["metadata"].get(name):
+                fields[f"metadata.{name}"] = self.body["metadata"][name]
+        if self.wait:
+            fields["data.token"] = "filled in"
+        return State(fields)
+
+    def read(self, io: Io) -> State | None:
+        live = io.kube.get(self.body)
+        if live is None or live["metadata"].get("deletionTimestamp"):
+            return None
+        wanted = self.wanted().fields
+        token = _token(live)
+        have = {
+            **live,
+            "metadata.labels": live["metadata"].get("labels"),
+            "metadata.annotations": live["metadata"].get("annotations"),
+            "data.token": "filled in" if token else None,
+        }
+        fields = {name: project(have.get(name), value) for name, value in wanted.items()}
+        managers = {entry.get("manager") for entry in live["metadata"].get("managedFields") or ()}
+        foreign = None
+        if FIELD_MANAGER not in managers:
+            names = ", ".join(sorted(filter(None, managers))) or "somebody else"
+            foreign = Foreign(f"is managed by {names}")
+            # Labels say whose an object is: of somebody else's object they are not ours to want.
+            fields["metadata.labels"] = wanted.get("metadata.labels")
+        attrs = {"uid": live["metadata"].get("uid")} | ({"token": token} if token else {})
+        return State(fields, attrs, foreign)
+
+    def write(self, io: Io, target: Fields, found: State | None) -> None:
+        if found and any(found.fields.get(f) != target.get(f) for f in self.immutable):
+            io.kube.delete(self.body)
+        io.kube.apply(self.body)
+        if self.wait:
+            try:
+                io.kube.wait(self.body, lambda live: _token(live) is not None, self.wait)
+            except NotConverged as error:
+                raise NotConverged(
+                    f"{self.key} was not filled in within {self.wait} s",
+                    hint="look whether the ServiceAccount exists and kube-controller-manager runs, "
+                    "or use --reviewer token",
+                ) from error
+
+    def remove(self, io: Io, found: State) -> None:
+        io.kube.delete(self.body)
+
+    def rights(self, action: str) -> tuple[Right, ...]:
+        # Server-side apply is checked as patch, and as create too when the object is not there.
+        verbs = {
+            "read": ("get",),
+            "create": ("create", "patch"),
+            "update": ("patch", "create", "delete") if self.immutable else ("patch",),
+            "delete": ("delete",),
+        }[action]
+        if self.wait and action in ("create", "update"):
+            verbs += ("list", "watch")
+        metadata = self.body["metadata"]
+        group = str(self.body["apiVersion"]).rpartition("/")[0]
+        resource = plural(str(self.body["kind"]))
+        return tuple(
+            KubeRight(
+                verb,
+                group,
+                resource,
+                metadata.get("namespace"),
+                None if verb in ("create", "list", "watch") else metadata["name"],
+            )
+            for verb in verbs
+        )
+
+
+def plural(kind: str) -> str:
+    """The resource name of a kind; all kinds that we use are regular."""
+    lower = kind.lower()
+    return lower[:-1] + "ies" if lower.endswith("y") else lower + "s"
+
+
+def project(live: Any, shape: Any) -> Any:
+    """`live` reduced to what `shape` sets: what others or the API added is not ours."""
+    if isinstance(live, Mapping) and isinstance(shape, Mapping):
+        return {name: project(live[name], shape[name]) for name in shape if name in live}
+    if isinstance(live, list) and isinstance(shape, list) and len(live) == len(shape):
+        return [project(one, other) for one, other in zip(live, shape, strict=True)]
+    return live
+
+
+def _token(live: Fields) -> Secret | None:
+    encoded = (live.get("data") or {}).get("token")
+    return Secret(base64.b64decode(encoded).decode()) if encoded else None

@@ -1,0 +1,190 @@
+"""What the user asks for, validated on construction: nothing below trusts a string again."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass, field, fields
+from enum import StrEnum
+from pathlib import Path
+
+from vaultprov.errors import ConfigError
+
+_LABEL = re.compile(r"[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?")
+_SUBDOMAIN = re.compile(r"[a-z0-9]([-a-z0-9.]{0,251}[a-z0-9])?")
+_VAULT_SEGMENT = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]*")
+_DURATION = re.compile(r"(\d+)(s|m|h|d|)")
+_UNIT_SECONDS = {"s": 1, "m": 60, "h": 3600, "d": 86400, "": 1}
+
+
+class ReviewerMode(StrEnum):
+    """Where Vault's token reviewer JWT comes from."""
+
+    SECRET = "secret"  # a Secret of type service-account-token: never expires, revocable
+    TOKEN = "token"  # a TokenRequest: expires, must be renewed
+    CLIENT = "client"  # none stored: the client's own token reviews itself
+
+
+class Scope(StrEnum):
+    """How much of the key-value store a cluster's read policy opens."""
+
+    ENVIRONMENT = "environment"
+    CLUSTER = "cluster"
+
+
+class Only(StrEnum):
+    """Which half of the work to do."""
+
+    BOTH = "both"
+    VAULT = "vault"
+    CLUSTER = "cluster"
+
+
+def dns_label(value: str, what: str) -> str:
+    """`value` if it is a DNS label (RFC 1123). Raises ConfigError naming the rule."""
+    if not _LABEL.fullmatch(value):
+        raise ConfigError(
+            f"{what} {value!r} is not a DNS label: 1 to 63 characters, lower-case letters, digits "
+            "and '-', beginning and ending with a letter or digit (RFC 1123)",
+            hint=f"give a plain {what} name, for example 'smaug'",
+        )
+    return value
+
+
+def object_name(value: str, what: str) -> str:
+    """`value` if Kubernetes takes it as an object's name. Raises ConfigError."""
+    if not _SUBDOMAIN.fullmatch(value) or ".." in value:
+        raise ConfigError(f"{what} {value!r} is not a valid Kubernetes object name (RFC 1123)")
+    return value
+
+
+def vault_path(value: str, what: str) -> str:
+    """`value` without surrounding slashes if it is a plain Vault path. Raises ConfigError."""
+    path = value.strip("/")
+    if not path or not all(_VAULT_SEGMENT.fullmatch(part) for part in path.split("/")):
+        raise ConfigError(
+            f"{what} {value!r} is not a plain Vault path: segments of letters, digits, '_', '-' "
+            "and '.', joined by '/', no wildcards"
+        )
+    return path
+
+
+def seconds(value: str | int, what: str) -> int:
+    """A duration such as `1h`, `30m`, `8760h`, `7d` or a number of seconds, in seconds."""
+    match = _DURATION.fullmatch(str(value))
+    if not match:
+        raise ConfigError(f"{what} {value!r} is not a duration such as 30s, 15m, 1h or 365d")
+    return int(match[1]) * _UNIT_SECONDS[match[2]]
+
+
+@dataclass(frozen=True, order=True, slots=True)
+class ServiceAccount:
+    """A ServiceAccount's coordinates, written NAMESPACE/NAME."""
+
+    namespace: str
+    name: str
+
+    def __post_init__(self) -> None:
+        dns_label(self.namespace, "namespace")
+        object_name(self.name, "service account")
+
+    @classmethod
+    def parse(cls, text: str) -> ServiceAccount:
+        """Reads NAMESPACE/NAME. Raises ConfigError."""
+        namespace, slash, name = text.partition("/")
+        if not slash:
+            raise ConfigError(
+                f"service account {text!r} has no namespace", hint="write it as NAMESPACE/NAME"
+            )
+        return cls(namespace, name)
+
+    def __str__(self) -> str:
+        return f"{self.namespace}/{self.name}"
+
+
+@dataclass(frozen=True, slots=True)
+class Oidc:
+    """How people log in to Vault. The client secret itself is never here, only where it is."""
+
+    enabled: bool = True
+    mount: str = "oidc"
+    discovery_url: str | None = None
+    client_id: str | None = None
+    client_secret_env: str | None = None
+    client_secret_file: Path | None = None
+    role: str = "default"
+    user_claim: str = "sub"
+    groups_claim: str = "groups"
+    scopes: tuple[str, ...] = ("openid",)
+    redirect_uris: tuple[str, ...] = ("http://localhost:8250/oidc/callback",)
+
+    def __post_init__(self) -> None:
+        vault_path(self.mount, "OIDC mount")
+
+    @property
+    def configurable(self) -> bool:
+        """Whether there is enough here to configure the mount."""
+        return bool(self.discovery_url and self.client_id)
+
+
+@dataclass(frozen=True, slots=True)
+class NamePatterns:
+    """How Vault's objects are called; `{env}` and `{cluster}` are filled in by `names`."""
+
+    auth_mount: str = "{cluster}-k8s"
+    role: str = "{env}-ops"
+    read_policy: str = "{env}-kv-r"
+    cluster_read_policy: str = "{env}-{cluster}-kv-r"
+    write_policy: str = "{env}-kv-rw"
+    group: str = "vault-admins-{env}"
+    provisioner_policy: str = "vaultprov-provisioner"
+
+    def __post_init__(self) -> None:
+        for pattern in fields(self):
+            value: str = getattr(self, pattern.name)
+            rest = value.replace("{env}", "e").replace("{cluster}", "c")
+            vault_path(rest, f"names.{pattern.name}")
+
+
+@dataclass(frozen=True, slots=True)
+class Reviewer:
+    """The ServiceAccount whose token Vault reviews logins with."""
+
+    mode: ReviewerMode = ReviewerMode.SECRET
+    account: ServiceAccount = ServiceAccount("external-secrets-operator", "eso-vault-auth")
+    duration: int = 365 * 86400  # seconds asked for in mode `token`; the server may grant less
+    renew_before: int = 30 * 86400  # seconds of life left below which mode `token` renews
+    wait: int = 30  # seconds to wait for the token Secret to be filled in
+
+
+@dataclass(frozen=True, slots=True)
+class Onboarding:
+    """One cluster's connection to Vault: everything the plan is made from."""
+
+    env: str
+    cluster: str
+    kv_mount: str = "k8s_secrets"
+    oidc: Oidc = field(default_factory=Oidc)
+    names: NamePatterns = field(default_factory=NamePatterns)
+    policy_set: str = "default"
+    policy_dir: Path | None = None
+    scope: Scope = Scope.ENVIRONMENT
+    reviewer: Reviewer = field(default_factory=Reviewer)
+    service_accounts: tuple[ServiceAccount, ...] = (
+        ServiceAccount("external-secrets", "vault-secret-fetcher"),
+    )
+    audience: str = "vault"
+    token_ttl: int = 3600  # seconds
+    exclusive: bool = False  # own the role's bound names and namespaces instead of adding to them
+
+    def __post_init__(self) -> None:
+        dns_label(self.env, "environment")
+        dns_label(self.cluster, "cluster")
+        vault_path(self.kv_mount, "KV mount")
+        dns_label(self.policy_set, "policy set")
+        if not self.service_accounts:
+            raise ConfigError(
+                "no workload service account is given",
+                hint="give --service-account NAMESPACE/NAME",
+            )
+        if not 60 <= self.token_ttl <= 32 * 86400:
+            raise ConfigError(f"token_ttl {self.token_ttl} s is not between 60 s and 32 days")

@@ -1,0 +1,52 @@
+"""Every derived name, in one place and pure."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from vaultprov.model import Onboarding, Scope, vault_path
+
+
+@dataclass(frozen=True, slots=True)
+class Names:
+    """What the objects of one onboarding are called."""
+
+    auth_mount: str
+    role: str
+    read_policy: str
+    write_policy: str
+    group: str
+    provisioner_policy: str
+    reviewer_secret: str
+    reviewer_binding: str
+    client_binding: str
+
+    @classmethod
+    def of(cls, onboarding: Onboarding) -> Names:
+        """The names for this environment and cluster. Vault lower-cases role and policy names."""
+
+        def fill(pattern: str, what: str) -> str:
+            filled = pattern.replace("{env}", onboarding.env)
+            return vault_path(filled.replace("{cluster}", onboarding.cluster), what)
+
+        patterns = onboarding.names
+        narrow = onboarding.scope is Scope.CLUSTER
+        read = patterns.cluster_read_policy if narrow else patterns.read_policy
+        account = onboarding.reviewer.account
+        return cls(
+            auth_mount=fill(patterns.auth_mount, "auth mount"),
+            role=fill(patterns.role, "role").lower(),
+            read_policy=fill(read, "policy").lower(),
+            write_policy=fill(patterns.write_policy, "policy").lower(),
+            group=fill(patterns.group, "group"),
+            provisioner_policy=fill(patterns.provisioner_policy, "policy").lower(),
+            reviewer_secret=f"{account.name}-token",
+            # Cluster-wide objects carry the namespace, so that two installations do not collide.
+            reviewer_binding=f"{account.namespace}-{account.name}-tokenreview",
+            client_binding=f"vaultprov-{onboarding.cluster}-client-tokenreview",
+        )
+
+
+def joined(*parts: str) -> str:
+    """A Vault path made of parts that were validated; the only place where paths are joined."""
+    return "/".join(part.strip("/") for part in parts)

@@ -1,0 +1,64 @@
+"""The least-privilege policy `vaultprov-provisioner`, derived from the kinds themselves.
+
+Every resource tells what reading, creating and changing it needs; the union of that over everything
+vaultprov would ever make is the policy. With clusters in the site file the paths are exact;
+without, the segments that depend on an environment or cluster become `+`.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Sequence
+from dataclasses import replace
+
+from vaultprov.desired import Target, bootstrap_resources, onboarding_resources
+from vaultprov.model import Onboarding, Only
+from vaultprov.redact import Secret
+from vaultprov.resource import Resource, VaultRight
+
+_ACTIONS = ("read", "create", "update")  # no command deletes anything in Vault
+_ANY = "any-environment-or-cluster"  # a valid name that stands for all of them
+_EXPANDED = {"write": ("create", "update")}
+_ALWAYS = (
+    VaultRight("sys/capabilities-self", ("write",)),
+    VaultRight("auth/token/lookup-self", ("read",)),
+    VaultRight("auth/token/revoke-self", ("write",)),
+)
+
+
+def provisioner_policy(site: Onboarding, known: Sequence[Onboarding]) -> str:
+    """HCL of a policy that is exactly enough to run every vaultprov command.
+
+    site: settings that hold for all; known: the onboardings of the site file, may be empty.
+    """
+    exact = bool(known)
+    onboardings = known or [replace(site, env=_ANY, cluster=_ANY)]
+    rights = [*_ALWAYS, *_rights(bootstrap_resources(site, Secret("placeholder"), ""))]
+    for onboarding in onboardings:
+        # The certificate is not part of any right, so an empty one will do.
+        rights += _rights(onboarding_resources(onboarding, Target(), Only.VAULT, bootstrapped=True))
+    held: dict[str, set[str]] = {}
+    for right in rights:
+        path = right.path if exact else _wild(right.path)
+        held.setdefault(path, set()).update(
+            capability for need in right.needs for capability in _EXPANDED.get(need, (need,))
+        )
+    blocks = (
+        f"path {json.dumps(path)} {{\n  capabilities = {json.dumps(sorted(needs))}\n}}\n"
+        for path, needs in sorted(held.items())
+    )
+    return "\n".join(blocks)
+
+
+def _rights(resources: Iterable[Resource]) -> list[VaultRight]:
+    return [
+        right
+        for resource in resources
+        for action in _ACTIONS
+        for right in resource.rights(action)
+        if isinstance(right, VaultRight)
+    ]
+
+
+def _wild(path: str) -> str:
+    return "/".join("+" if _ANY in segment else segment for segment in path.split("/"))

@@ -1,0 +1,59 @@
+"""API server addresses that a Vault elsewhere can never reach, known by their form alone."""
+
+from __future__ import annotations
+
+import ipaddress
+from urllib.parse import urlsplit
+
+from vaultprov.errors import ConfigError, Refused
+
+_IN_CLUSTER = ("kubernetes", "kubernetes.default")
+
+
+def api_server(host: str) -> str:
+    """`host` without a trailing slash if it is an https URL. Raises ConfigError.
+
+    Vault stores any text and fails at the first login.
+    """
+    url = urlsplit(host)
+    if url.scheme != "https" or not url.hostname:
+        raise ConfigError(
+            f"the API server's address {host!r} is no https:// URL",
+            hint="--kubernetes-host https://api.CLUSTER.example.com:6443",
+        )
+    return host.rstrip("/")
+
+
+def check_reachable(host: str, vault_address: str, cluster: str) -> None:
+    """Raises Refused if Vault cannot reach `host` by the nature of the address.
+
+    A Vault on loopback shares the machine, so for it a loopback API server is fine.
+    """
+    why = _private_nature(urlsplit(host).hostname or "")
+    if why == "loopback" and is_loopback(urlsplit(vault_address).hostname or ""):
+        return
+    if why:
+        raise Refused(
+            f"Vault at {vault_address} cannot reach cluster {cluster} at {host}: "
+            f"that is a {why} address",
+            hint="--kubernetes-host https://... with the address that Vault is to use",
+        )
+
+
+def is_loopback(hostname: str) -> bool:
+    """Whether a host name or address stands for the machine itself."""
+    if hostname == "localhost" or hostname.endswith(".localhost"):
+        return True
+    try:
+        return ipaddress.ip_address(hostname).is_loopback
+    except ValueError:
+        return False
+
+
+def _private_nature(hostname: str) -> str:
+    if is_loopback(hostname):
+        return "loopback"
+    if hostname in _IN_CLUSTER or hostname.startswith("kubernetes.default.svc"):
+        return "cluster-internal"
+    # OpenShift's apiServerInternalURL (openshift/api config/v1 types_infrastructure.go).
+    return "cluster-internal" if hostname.startswith("api-int.") else ""

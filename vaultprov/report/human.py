@@ -1,0 +1,130 @@
+"""An outcome for people: plain text in the order of the runbook."""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from collections.abc import Iterator, Mapping
+
+from vaultprov.apply import Result, Status
+from vaultprov.errors import Error
+from vaultprov.plan import Action, Plan, Step
+from vaultprov.redact import Secret
+from vaultprov.run import Condition, Outcome, Request
+from vaultprov.verify import Check
+
+SYMBOLS = {
+    Action.CREATE: "+",
+    Action.UPDATE: "~",
+    Action.KEEP: "=",
+    Action.DELETE: "-",
+    Action.REFUSE: "!",
+}
+
+
+def plan_lines(request: Request, plan: Plan, servers: tuple[str, ...]) -> Iterator[str]:
+    """What would be done, resource by resource."""
+    yield f"Plan for {subject(request)}"
+    yield from (f"  {server}" for server in servers)
+    yield ""
+    for step in plan.steps:
+        yield from step_lines(step)
+    yield ""
+    yield _tally(plan)
+
+
+def step_lines(step: Step) -> Iterator[str]:
+    """One resource: its symbol, and below it what differs."""
+    reason = f"  {step.foreign.reason}" if step.foreign and step.action is not Action.KEEP else ""
+    yield f"  {SYMBOLS[step.action]} {step.key}{reason}"
+    for change in step.changes:
+        if change.before is None:
+            yield f"      {change.name}: {shown(change.after)}"
+        else:
+            yield f"      {change.name}: {shown(change.before)} -> {shown(change.after)}"
+    for name, members in (step.extra or {}).items():
+        yield f"      {name}: kept, though not ours: {', '.join(members)}"
+
+
+def outcome_lines(outcome: Outcome) -> Iterator[str]:
+    """What was done and what was proved."""
+    counts = Counter(result.status for result in outcome.results)
+    if counts[Status.WRITTEN] or counts[Status.FAILED] or counts[Status.SKIPPED]:
+        parts = [f"{counts[status]} {status}" for status in Status if counts[status]]
+        yield f"Applied: {', '.join(parts)}"
+    elif outcome.results and not counts[Status.REFUSED] and not counts[Status.PLANNED]:
+        yield "Nothing to do: everything is in place, nothing was written"
+    for result in outcome.results:
+        if result.error is not None:
+            yield f"  x {result.step.key}: {result.error.message}"
+    if outcome.checks:
+        yield "Proof"
+        yield from (check_line(check) for check in outcome.checks)
+    if outcome.error is None and counts[Status.PLANNED] == 0:
+        yield f"Done in {outcome.seconds:.1f} s"
+
+
+def check_line(check: Check) -> str:
+    """One thing that was tried."""
+    detail = f" ({check.detail})" if check.detail else ""
+    return f"  {'ok' if check.ok else 'x '} {check.title}{detail}"
+
+
+def status_lines(outcome: Outcome) -> Iterator[str]:
+    """The short form: one line, and what differs."""
+    condition = outcome.condition or "unknown"
+    yield f"{subject(outcome.request)}: {condition}"
+    yield from (f"  {server}" for server in outcome.servers)
+    if outcome.reviewer:
+        yield f"  reviewer token {outcome.reviewer}"
+    if outcome.condition is not Condition.ABSENT:
+        for result in outcome.results:
+            if result.step.action is not Action.KEEP:
+                yield from step_lines(result.step)
+
+
+def error_lines(error: Error) -> Iterator[str]:
+    """What happened, and the one next thing to do."""
+    yield f"error: {error.message}"
+    if error.hint:
+        yield f"next:  {error.hint}"
+
+
+def subject(request: Request) -> str:
+    """What a run is about, in words."""
+    if request.command == "bootstrap":
+        return "the site"
+    half = "" if request.only == "both" else f" ({request.only} only)"
+    return f"environment {request.onboarding.env}, cluster {request.onboarding.cluster}{half}"
+
+
+def shown(value: object) -> str:
+    """A field's value in one line; secrets show their fingerprint only."""
+    if value is None:
+        return "(none)"
+    if isinstance(value, frozenset | set | tuple):
+        return ", ".join(sorted(map(str, value))) or "(empty)"
+    if isinstance(value, Mapping | list):
+        return json.dumps(value, sort_keys=True)
+    if isinstance(value, Secret):
+        return repr(value)
+    return str(value)
+
+
+def result_event(result: Result) -> str:
+    """One line of progress."""
+    return f"{result.status} {result.step.key}"
+
+
+def _tally(plan: Plan) -> str:
+    counts = Counter(step.action for step in plan.steps)
+    words = {
+        Action.CREATE: "to create",
+        Action.UPDATE: "to change",
+        Action.DELETE: "to remove",
+        Action.REFUSE: "refused",
+        Action.KEEP: "in place",
+    }
+    return ", ".join(
+        f"{counts[a]} {word}" for a, word in words.items() if counts[a] or a is Action.KEEP
+    )

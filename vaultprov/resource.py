@@ -1,0 +1,274 @@
+"""The core abstraction: a resource knows what is wanted, how to read it and how to write it.
+
+It does not know how to compare: `vaultprov.plan.diff` does that once for all kinds. Whatever needs
+normalising (TTLs in seconds, sets, parsed certificates) is normalised in `wanted` and `read`.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any, Final, Protocol
+
+from vaultprov.redact import Secret
+
+
+@dataclass(frozen=True, order=True, slots=True)
+class Key:
+    """Identity of a resource: printable, ordered; `vault/policy/moc-kv-r`."""
+
+    kind: str
+    name: str
+
+    def __str__(self) -> str:
+        return f"{self.kind}/{self.name}"
+
+
+@dataclass(frozen=True, slots=True)
+class Ref:
+    """A value that another resource has, or will have once it is written."""
+
+    key: Key
+    attr: str
+
+
+@dataclass(frozen=True, slots=True)
+class AtLeast:
+    """A set or mapping of which we own only what we name: foreign members stay.
+
+    globs: members found may be patterns, where `*` covers everything with that prefix (or suffix),
+    as Vault's bound names do.
+    """
+
+    items: frozenset[str] | Mapping[str, str]
+    globs: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class OnCreate:
+    """A value that is set on what we create and left alone on what exists."""
+
+    value: Any
+
+
+class _Unknown:
+    """The value of a Ref whose resource does not exist yet."""
+
+    def __repr__(self) -> str:
+        return "(known after apply)"
+
+
+UNKNOWN: Final = _Unknown()
+
+# Vault and Kubernetes answer JSON; canonical field values are what wanted() and read() make of it.
+Value = Any
+Fields = Mapping[str, Value]
+
+
+@dataclass(frozen=True, slots=True)
+class Foreign:
+    """Why something that exists is not ours to change, and the flag that says do it anyway.
+
+    flag "" means that no flag helps: somebody has to look.
+    """
+
+    reason: str
+    flag: str = "--adopt"
+    hint: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class State:
+    """Canonical fields of a resource, wanted or found.
+
+    attrs are facts for others to refer to (accessor, uid, token), never compared.
+    foreign guards the whole resource, guards single fields of it.
+    """
+
+    fields: Fields
+    attrs: Fields = field(default_factory=dict)
+    foreign: Foreign | None = None
+    guards: Mapping[str, Foreign] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class VaultRight:
+    """A capability on a path of Vault's API, as `sys/capabilities-self` reports it.
+
+    needs: of `read`, `list`, `delete`, `sudo`, and `write`, which is create or update: which of
+    the two Vault checks depends on whether the path knows about existence.
+    """
+
+    path: str
+    needs: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class KubeRight:
+    """A verb on an object, as SelfSubjectAccessReview takes it."""
+
+    verb: str
+    group: str
+    resource: str
+    namespace: str | None
+    name: str | None = None
+
+    def __str__(self) -> str:
+        where = f" in namespace {self.namespace}" if self.namespace else ""
+        return f"{self.verb} {self.resource}{'.' + self.group if self.group else ''}{where}"
+
+
+Right = VaultRight | KubeRight
+
+
+@dataclass(frozen=True, slots=True)
+class GrantedToken:
+    """A ServiceAccount token and when it ends (seconds since the epoch)."""
+
+    token: Secret
+    expires: float
+
+
+class VaultPort(Protocol):
+    """What we need of Vault. Payloads may hold Secrets; only the client reveals them."""
+
+    address: str
+
+    def read(self, path: str) -> Mapping[str, Any] | None:
+        """The answer's `data`; None when absent (404). Everything else raises."""
+
+    def list(self, path: str) -> Mapping[str, Any] | None:
+        """The listing's `data` (keys, key_info); None when there is nothing."""
+
+    def write(self, path: str, payload: Fields) -> Mapping[str, Any]:
+        """POSTs; the answer's `data`, empty for 204."""
+
+    def delete(self, path: str) -> None:
+        """Deletes; absent is fine."""
+
+    def login(self, mount: str, payload: Fields) -> VaultPort:
+        """A port for the token that `auth/MOUNT/login` gives. Raises LoginFailed."""
+
+    @property
+    def policies(self) -> tuple[str, ...]:
+        """Policies of the token, if this port logged in for it."""
+
+    def revoke_self(self) -> None:
+        """Ends the token of this port."""
+
+    def close(self) -> None:
+        """Gives the connections back."""
+
+
+class KubePort(Protocol):
+    """What we need of the Kubernetes API. Objects are the API's own JSON."""
+
+    server: str
+    context: str
+
+    def get(self, manifest: Fields) -> dict[str, Any] | None:
+        """The live object with the manifest's identity; None when absent."""
+
+    def apply(self, manifest: Fields) -> dict[str, Any]:
+        """Server-side apply with our field manager; takes over conflicting fields."""
+
+    def delete(self, manifest: Fields) -> None:
+        """Deletes; absent is fine."""
+
+    def wait(
+        self, manifest: Fields, ready: Callable[[dict[str, Any]], bool], timeout: float
+    ) -> dict[str, Any]:
+        """Watches until `ready(object)`; raises NotConverged after `timeout` seconds."""
+
+    def request_token(
+        self, namespace: str, name: str, audiences: tuple[str, ...], seconds: int
+    ) -> GrantedToken:
+        """TokenRequest; no audiences means the API server's own."""
+
+    def allowed(self, right: KubeRight) -> bool:
+        """SelfSubjectAccessReview."""
+
+    def close(self) -> None:
+        """Gives the connections back."""
+
+
+class Io:
+    """The ports of one run, with the listings that many resources share.
+
+    A half that is not part of the run is None; desired() names no resource of that half.
+    """
+
+    def __init__(
+        self,
+        vault: VaultPort | None,
+        kube: KubePort | None,
+        now: Callable[[], float] = time.time,
+    ) -> None:
+        self._vault, self._kube, self.now = vault, kube, now
+        self._listings: dict[str, Mapping[str, Any]] = {}
+        self._locks: dict[str, threading.Lock] = {}
+        self._guard = threading.Lock()
+
+    @property
+    def vault(self) -> VaultPort:
+        if self._vault is None:
+            raise LookupError("this run has no Vault half")
+        return self._vault
+
+    @property
+    def kube(self) -> KubePort:
+        if self._kube is None:
+            raise LookupError("this run has no cluster half")
+        return self._kube
+
+    def has_vault(self) -> bool:
+        return self._vault is not None
+
+    def has_kube(self) -> bool:
+        return self._kube is not None
+
+    def listing(self, path: str, *, verb: str = "read") -> Mapping[str, Any]:
+        """A shared listing (`sys/auth`, `sys/mounts`, alias ids), read once until `forget`."""
+        with self._guard:
+            lock = self._locks.setdefault(path, threading.Lock())
+        with lock:
+            if path not in self._listings:
+                found = self.vault.list(path) if verb == "list" else self.vault.read(path)
+                self._listings[path] = found or {}
+            return self._listings[path]
+
+    def forget(self) -> None:
+        """The next `listing` reads again: called before a step looks at the world."""
+        with self._guard:
+            self._listings = {}
+
+
+class Resource(Protocol):
+    """One kind is one file: what is wanted, how to read it, how to write it.
+
+    after: keys to come first without any data from them; other order is read off the Refs.
+    required: when set, we never create it; absent means refuse, and this is the hint.
+    """
+
+    @property
+    def key(self) -> Key: ...
+    @property
+    def after(self) -> tuple[Key, ...]: ...
+    @property
+    def required(self) -> str: ...
+    def wanted(self) -> State | None:
+        """Pure. None: must not exist."""
+
+    def read(self, io: Io) -> State | None:
+        """Canonical; None: absent. Everything but absent raises."""
+
+    def write(self, io: Io, target: Fields, found: State | None) -> None:
+        """Makes every wanted field true; `target` is resolved and merged with `found`."""
+
+    def remove(self, io: Io, found: State) -> None:
+        """Makes the resource absent."""
+
+    def rights(self, action: str) -> tuple[Right, ...]:
+        """What `read`, `create`, `update` or `delete` of it needs."""

@@ -1,0 +1,267 @@
+"""The use cases: functions from a request and two ports to an Outcome. They print nothing."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field, replace
+from enum import StrEnum
+from typing import Any
+
+from vaultprov.apply import OnEvent, Result, Status, apply, check_rights, observe
+from vaultprov.desired import Target, bootstrap_resources, onboarding_resources
+from vaultprov.errors import ConfigError, Error, NotConverged, Refused
+from vaultprov.model import Onboarding, Only, ReviewerMode
+from vaultprov.names import Names
+from vaultprov.plan import Action, Observed, Plan, make_plan
+from vaultprov.redact import Secret
+from vaultprov.resource import Io, Key, Resource
+from vaultprov.retry import Budget
+from vaultprov.vault.marker import find_mount, mark
+from vaultprov.verify import Check, prove
+
+
+class Condition(StrEnum):
+    """What `status` says of a cluster."""
+
+    IN_PLACE = "in place"
+    DRIFTED = "drifted"
+    ABSENT = "not onboarded"
+    FOREIGN = "foreign"
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """What one run is asked to do.
+
+    allow: flags that let foreign things be changed (`--adopt`, `--replace-cluster`).
+    bootstrap: the site's own resources are made too; provisioner is the policy's text.
+    """
+
+    command: str
+    onboarding: Onboarding
+    target: Target = field(default_factory=Target)
+    only: Only = Only.BOTH
+    allow: frozenset[str] = frozenset()
+    verify: bool = True
+    renew_reviewer: bool = False
+    bootstrap: bool = False
+    client_secret: Secret | None = None
+    provisioner: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """Everything a report is made from. error: why the run ended early, if it did."""
+
+    request: Request
+    servers: tuple[str, ...] = ()
+    results: tuple[Result, ...] = ()
+    checks: tuple[Check, ...] = ()
+    condition: Condition | None = None
+    reviewer: str = ""
+    error: Error | None = None
+    seconds: float = 0.0
+
+    @property
+    def changed(self) -> bool:
+        """Whether anything was written, or (for a plan) would be."""
+        return any(r.status is Status.WRITTEN or _pending(r) for r in self.results)
+
+    @property
+    def ok(self) -> bool:
+        return self.exit_code in (0, 5)
+
+    @property
+    def exit_code(self) -> int:
+        """The table of exit codes; 5 is up to the caller, who knows whether it was asked for."""
+        if self.error is not None:
+            return self.error.exit_code
+        failed = any(r.status in (Status.FAILED, Status.SKIPPED) for r in self.results)
+        return 1 if failed or not all(check.ok for check in self.checks) else 0
+
+
+def _pending(result: Result) -> bool:
+    return result.status is Status.PLANNED and result.step.action is not Action.KEEP
+
+
+OnPlan = Callable[[Plan, tuple[str, ...]], None]
+
+
+def execute(
+    request: Request,
+    io: Io,
+    budget: Budget,
+    *,
+    write: bool,
+    on_plan: OnPlan = lambda *_: None,
+    on_event: OnEvent = lambda _: None,
+) -> Outcome:
+    """Plans, and with `write` applies and proves. Errors end in the Outcome, not in the air."""
+    started = time.monotonic()
+    outcome = Outcome(request, servers=_servers(io))
+    try:
+        resources = _resources(request)
+        if request.renew_reviewer and write:
+            _forget_reviewer(request, io)
+        observed = observe(resources, io, budget)
+        plan = make_plan(resources, observed, request.allow)
+        outcome = replace(
+            outcome,
+            results=tuple(Result(step, _planned(step.action)) for step in plan.steps),
+            servers=_servers(io, observed),
+            condition=_condition(plan, observed, request),
+            reviewer=_reviewer(request, observed),
+        )
+        on_plan(plan, outcome.servers)
+        if plan.refused():
+            raise _refusal(request, plan)
+        if write:
+            _check_reviewer_jwt(request, plan)
+            outcome = _apply(request, resources, plan, observed, io, budget, outcome, on_event)
+    except Error as error:
+        outcome = replace(outcome, error=error)
+    return replace(outcome, seconds=time.monotonic() - started)
+
+
+def _apply(
+    request: Request,
+    resources: Sequence[Resource],
+    plan: Plan,
+    observed: Observed,
+    io: Io,
+    budget: Budget,
+    outcome: Outcome,
+    on_event: OnEvent,
+) -> Outcome:
+    if plan.changes:
+        check_rights(resources, plan, io)
+    results = apply(resources, plan, observed, io, budget, on_event)
+    outcome = replace(outcome, results=results)
+    failures = [
+        result.error for result in results if result.status is Status.FAILED and result.error
+    ]
+    if failures:
+        return replace(outcome, error=failures[0])
+    if request.verify and request.command == "onboard" and request.only is Only.BOTH:
+        outcome = replace(outcome, condition=Condition.IN_PLACE)
+        wrote_config = any(
+            r.status is Status.WRITTEN and r.step.key.kind in _LOGIN_KINDS for r in results
+        )
+        checks = prove(request.onboarding, io, budget, fresh=wrote_config)
+        outcome = replace(outcome, checks=checks)
+        if not all(check.ok for check in checks):
+            outcome = replace(outcome, error=_unproved(request, checks))
+    return outcome
+
+
+_LOGIN_KINDS = frozenset({"vault/auth", "vault/auth-config", "vault/role", "vault/policy"}) | {
+    "cluster/clusterrolebinding",
+    "cluster/serviceaccount",
+    "cluster/secret",
+}
+
+
+def _resources(request: Request) -> tuple[Resource, ...]:
+    resources: tuple[Resource, ...] = ()
+    if request.bootstrap and request.only is not Only.CLUSTER:
+        resources = bootstrap_resources(
+            request.onboarding, request.client_secret, request.provisioner
+        )
+    if request.command == "bootstrap":
+        return resources
+    return resources + onboarding_resources(
+        request.onboarding, request.target, request.only, bootstrapped=request.bootstrap
+    )
+
+
+def _forget_reviewer(request: Request, io: Io) -> None:
+    """Drops what we believe to be stored, so that the plan stores it anew."""
+    mount = Names.of(request.onboarding).auth_mount
+    if request.only is not Only.CLUSTER and find_mount(io, mount) is not None:
+        mark(io, mount, reviewer=None, reviewer_expires=None)
+
+
+def _planned(action: Action) -> Status:
+    return {Action.KEEP: Status.KEPT, Action.REFUSE: Status.REFUSED}.get(action, Status.PLANNED)
+
+
+def _servers(io: Io, observed: Observed | None = None) -> tuple[str, ...]:
+    """Where the run goes: shown with every plan, so that a forgotten context is seen."""
+    lines = []
+    if io.has_vault():
+        lines.append(f"vault    {io.vault.address}")
+    if io.has_kube():
+        identity = (observed or {}).get(Key("cluster/namespace", "kube-system"))
+        uid = f", identity {identity.attrs['uid']}" if identity else ""
+        lines.append(f"cluster  {io.kube.server}, context {io.kube.context}{uid}")
+    return tuple(lines)
+
+
+def _condition(plan: Plan, observed: Observed, request: Request) -> Condition | None:
+    if request.command == "bootstrap":
+        return None
+    mount = Key("vault/auth", Names.of(request.onboarding).auth_mount)
+    if mount in observed and observed[mount] is None:
+        return Condition.ABSENT
+    if plan.refused():
+        return Condition.FOREIGN
+    return Condition.DRIFTED if plan.changes else Condition.IN_PLACE
+
+
+def _reviewer(request: Request, observed: Observed) -> str:
+    """Age and end of the reviewer token, in words; empty when there is nothing to say."""
+    key = Key("vault/auth-config", Names.of(request.onboarding).auth_mount)
+    config = observed.get(key)
+    if config is None:
+        return ""
+    if config.fields["token_reviewer_jwt"] is None:
+        return "none stored: the client's own token reviews itself"
+    ends: Any = config.attrs["expires"]
+    since: Any = config.attrs["since"]
+    written = f"written {since}, " if since else ""
+    return written + (f"expires {ends}" if ends else "does not expire")
+
+
+def _refusal(request: Request, plan: Plan) -> Refused:
+    """One error for all refused steps; the hint belongs to the first."""
+    reasons = [(step.key, step.foreign) for step in plan.refused() if step.foreign]
+    told = "; ".join(f"{key} {reason.reason}" for key, reason in reasons)
+    first = reasons[0][1]
+    flags = sorted({reason.flag for _, reason in reasons if reason.flag})
+    hint = first.hint or f"to take over what is shown: {_command(request)} {' '.join(flags)}"
+    return Refused(f"refused, nothing was written: {told}", hint=hint)
+
+
+def _command(request: Request) -> str:
+    if request.command == "bootstrap":
+        return "vaultprov bootstrap"
+    return (
+        f"vaultprov onboard --env {request.onboarding.env} --cluster {request.onboarding.cluster}"
+    )
+
+
+def _check_reviewer_jwt(request: Request, plan: Plan) -> None:
+    """Without the cluster's half nothing can be minted: said before the first write."""
+    if request.only is not Only.VAULT or request.target.reviewer_jwt is not None:
+        return
+    if request.onboarding.reviewer.mode is ReviewerMode.CLIENT:
+        return
+    written = any(
+        step.key.kind == "vault/auth-config" and step.action in (Action.CREATE, Action.UPDATE)
+        for step in plan.steps
+    )
+    if written:
+        raise ConfigError(
+            "the auth config has to be written whole, and the reviewer JWT is not at hand; "
+            "nothing was written",
+            hint="add --reviewer-jwt-file PATH (or - for standard input), or --reviewer client",
+        )
+
+
+def _unproved(request: Request, checks: Sequence[Check]) -> NotConverged:
+    failed = next(check for check in checks if not check.ok)
+    return NotConverged(
+        f"everything is in place, but the proof failed: {failed.title}: {failed.detail}",
+        hint=failed.hint or f"{_command(request)} --renew-reviewer",
+    )

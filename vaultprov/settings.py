@@ -1,0 +1,239 @@
+"""Every setting: its key in the site file, its type, its default, what it means. One table.
+
+The site file, the environment, the flags, `config show` and the README all read this table.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from vaultprov.errors import ConfigError
+from vaultprov.model import ReviewerMode, Scope, ServiceAccount, seconds
+
+
+@dataclass(frozen=True, slots=True)
+class Setting:
+    """One setting. parse: what a value of file or environment becomes; raises ConfigError."""
+
+    key: str
+    parse: Callable[[Any], Any]
+    default: Any
+    help: str
+    env: tuple[str, ...] = ()  # variables besides VAULTPROV_..., strongest first
+
+    @property
+    def variable(self) -> str:
+        """The environment variable of our own for this setting."""
+        return "VAULTPROV_" + self.key.upper().replace(".", "_")
+
+
+def _text(value: Any) -> str:
+    if not isinstance(value, str) or not value.strip():
+        raise ConfigError(f"expected text, found {value!r}")
+    return value
+
+
+def _flag(value: Any) -> bool:
+    if isinstance(value, bool):
+        return value
+    lowered = str(value).lower()
+    if lowered in ("1", "true", "yes", "on"):
+        return True
+    if lowered in ("0", "false", "no", "off", ""):
+        return False
+    raise ConfigError(f"expected true or false, found {value!r}")
+
+
+def _path(value: Any) -> Path:
+    return Path(_text(value)).expanduser()
+
+
+def _texts(value: Any) -> tuple[str, ...]:
+    items = value.split(",") if isinstance(value, str) else value
+    if not isinstance(items, list | tuple) or not all(isinstance(item, str) for item in items):
+        raise ConfigError(f"expected a list of texts, found {value!r}")
+    return tuple(item.strip() for item in items)
+
+
+def _accounts(value: Any) -> tuple[ServiceAccount, ...]:
+    return tuple(ServiceAccount.parse(item) for item in _texts(value))
+
+
+def _duration(value: Any) -> int:
+    if isinstance(value, bool) or not isinstance(value, int | str):
+        raise ConfigError(f"expected a duration such as 1h, found {value!r}")
+    return seconds(value, "duration")
+
+
+def _one_of(kind: type[ReviewerMode] | type[Scope], value: Any) -> Any:
+    try:
+        return kind(value)
+    except ValueError:
+        raise ConfigError(f"expected one of {', '.join(kind)}, found {value!r}") from None
+
+
+def _reviewer_mode(value: Any) -> ReviewerMode:
+    return ReviewerMode(_one_of(ReviewerMode, value))
+
+
+def _scope(value: Any) -> Scope:
+    return Scope(_one_of(Scope, value))
+
+
+def _auth_method(value: Any) -> str:
+    methods = ("token", "approle", "jwt", "kubernetes")
+    if value not in methods:
+        raise ConfigError(f"expected one of {', '.join(methods)}, found {value!r}")
+    return str(value)
+
+
+SETTINGS: tuple[Setting, ...] = (
+    Setting(
+        "vault.address", _text, "https://127.0.0.1:8200", "Vault's URL", ("BAO_ADDR", "VAULT_ADDR")
+    ),
+    Setting(
+        "vault.namespace", _text, None, "Vault namespace", ("BAO_NAMESPACE", "VAULT_NAMESPACE")
+    ),
+    Setting(
+        "vault.ca_cert",
+        _path,
+        None,
+        "CA of Vault's certificate (PEM file)",
+        ("BAO_CACERT", "VAULT_CACERT"),
+    ),
+    Setting("vault.ca_path", _path, None, "folder of such files", ("BAO_CAPATH", "VAULT_CAPATH")),
+    Setting(
+        "vault.client_cert",
+        _path,
+        None,
+        "client certificate (PEM file)",
+        ("BAO_CLIENT_CERT", "VAULT_CLIENT_CERT"),
+    ),
+    Setting(
+        "vault.client_key",
+        _path,
+        None,
+        "its key (PEM file)",
+        ("BAO_CLIENT_KEY", "VAULT_CLIENT_KEY"),
+    ),
+    Setting(
+        "vault.tls_server_name",
+        _text,
+        None,
+        "name to expect in Vault's certificate",
+        ("BAO_TLS_SERVER_NAME", "VAULT_TLS_SERVER_NAME"),
+    ),
+    Setting(
+        "vault.skip_verify",
+        _flag,
+        default=False,
+        help="do not verify Vault's certificate (warns)",
+        env=("BAO_SKIP_VERIFY", "VAULT_SKIP_VERIFY"),
+    ),
+    Setting("vault.auth", _auth_method, "token", "how to log in: token, approle, jwt, kubernetes"),
+    Setting(
+        "vault.auth_mount", _text, None, "auth mount to log in at (default: the method's name)"
+    ),
+    Setting("vault.auth_role", _text, None, "role to log in with (approle: the role id)"),
+    Setting("vault.auth_role_file", _path, None, "file with that role, - for standard input"),
+    Setting(
+        "vault.auth_secret_file",
+        _path,
+        None,
+        "file with the secret id or JWT, - for standard input; or VAULTPROV_AUTH_SECRET",
+    ),
+    Setting(
+        "kubernetes.context",
+        _text,
+        None,
+        "kubeconfig context of the cluster (default: the current one)",
+    ),
+    Setting(
+        "kubernetes.host",
+        _text,
+        None,
+        "API server's URL as Vault reaches it (default: the kubeconfig's)",
+    ),
+    Setting(
+        "kubernetes.ca_file",
+        _path,
+        None,
+        "CA of the API server (PEM file; default: the kubeconfig's)",
+    ),
+    Setting("kv_mount", _text, "k8s_secrets", "the KV version 2 mount"),
+    Setting(
+        "policy_set", _text, "default", "policy templates that we ship: default, operate-first"
+    ),
+    Setting("policy_dir", _path, None, "folder with your own read.hcl and write.hcl"),
+    Setting("scope", _scope, Scope.ENVIRONMENT, "what workloads may read: environment or cluster"),
+    Setting(
+        "service_accounts",
+        _accounts,
+        (ServiceAccount("external-secrets", "vault-secret-fetcher"),),
+        "workload ServiceAccounts, NAMESPACE/NAME",
+    ),
+    Setting("audience", _text, "vault", "audience of roles that we create"),
+    Setting("token_ttl", _duration, 3600, "life of a workload's Vault token"),
+    Setting("timeout", _duration, 120, "nothing is tried for longer than this"),
+    Setting(
+        "reviewer.mode",
+        _reviewer_mode,
+        ReviewerMode.SECRET,
+        "reviewer token: secret, token, client",
+    ),
+    Setting(
+        "reviewer.namespace",
+        _text,
+        "external-secrets-operator",
+        "namespace of the reviewer's ServiceAccount",
+    ),
+    Setting("reviewer.service_account", _text, "eso-vault-auth", "its name"),
+    Setting("reviewer.duration", _duration, 365 * 86400, "life to ask for in mode token"),
+    Setting(
+        "reviewer.renew_before", _duration, 30 * 86400, "renew in mode token when less is left"
+    ),
+    Setting(
+        "reviewer.wait", _duration, 30, "how long to wait for the token Secret to be filled in"
+    ),
+    Setting("oidc.enabled", _flag, default=True, help="whether people log in through OIDC"),
+    Setting("oidc.mount", _text, "oidc", "the OIDC mount"),
+    Setting("oidc.discovery_url", _text, None, "the provider's issuer URL"),
+    Setting("oidc.client_id", _text, None, "Vault's client id at the provider"),
+    Setting(
+        "oidc.client_secret_env", _text, None, "name of the variable that holds the client secret"
+    ),
+    Setting("oidc.client_secret_file", _path, None, "file that holds the client secret"),
+    Setting("oidc.role", _text, "default", "role that people log in with"),
+    Setting("oidc.user_claim", _text, "sub", "claim that names the user"),
+    Setting("oidc.groups_claim", _text, "groups", "claim that lists the user's groups"),
+    Setting("oidc.scopes", _texts, ("openid",), "scopes to ask the provider for"),
+    Setting(
+        "oidc.redirect_uris",
+        _texts,
+        ("http://localhost:8250/oidc/callback",),
+        "allowed redirect URIs",
+    ),
+    Setting("names.auth_mount", _text, "{cluster}-k8s", "auth mount of a cluster"),
+    Setting("names.role", _text, "{env}-ops", "role on it"),
+    Setting("names.read_policy", _text, "{env}-kv-r", "policy of workloads"),
+    Setting(
+        "names.cluster_read_policy", _text, "{env}-{cluster}-kv-r", "the same with scope cluster"
+    ),
+    Setting("names.write_policy", _text, "{env}-kv-rw", "policy of people"),
+    Setting(
+        "names.group",
+        _text,
+        "vault-admins-{env}",
+        "identity group, as the provider's claim calls it",
+    ),
+    Setting(
+        "names.provisioner_policy",
+        _text,
+        "vaultprov-provisioner",
+        "policy that is enough to run vaultprov",
+    ),
+)
+BY_KEY = {setting.key: setting for setting in SETTINGS}

@@ -1,0 +1,223 @@
+"""Layered configuration: defaults < site < environment < cluster < variables < flags.
+
+Every value knows its source.
+"""
+
+from __future__ import annotations
+
+import difflib
+import re
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from vaultprov.errors import ConfigError
+from vaultprov.model import NamePatterns, Oidc, Onboarding, Reviewer, ServiceAccount, dns_label
+from vaultprov.redact import scrub
+from vaultprov.settings import BY_KEY, SETTINGS
+
+FILE_NAME = "vaultprov.yaml"
+_SECRETIVE = re.compile(r"(secret|token|password|passwd|jwt|credential|private_key|key_data)s?$")
+
+
+@dataclass(frozen=True, slots=True)
+class Sourced:
+    """A value and where it came from."""
+
+    value: Any
+    source: str
+
+
+@dataclass(frozen=True, slots=True)
+class Site:
+    """A parsed site file: settings per layer. path None: there is no file."""
+
+    path: Path | None = None
+    site: Mapping[str, Sourced] = field(default_factory=dict)
+    environments: Mapping[str, Mapping[str, Sourced]] = field(default_factory=dict)
+    clusters: Mapping[tuple[str, str], Mapping[str, Sourced]] = field(default_factory=dict)
+
+    def effective(
+        self,
+        env: str | None,
+        cluster: str | None,
+        environ: Mapping[str, str],
+        flags: Mapping[str, Any],
+    ) -> dict[str, Sourced]:
+        """Every setting with its value and source. Flags that are None were not given."""
+        values = {s.key: Sourced(s.default, "default") for s in SETTINGS}
+        values.update(self.site)
+        values.update(self.environments.get(env or "", {}))
+        values.update(self.clusters.get((env or "", cluster or ""), {}))
+        values.update(_from_environ(environ))
+        for key, value in flags.items():
+            if value is not None and value != ():
+                values[key] = Sourced(_parsed(key, value, "flag"), "flag")
+        return values
+
+
+def find(start: Path, config_home: Path) -> Path | None:
+    """The site file: upwards from `start`, else in the user's configuration folder."""
+    places = [folder / FILE_NAME for folder in (start, *start.parents)]
+    places.append(config_home / "vaultprov" / FILE_NAME)
+    return next((place for place in places if place.is_file()), None)
+
+
+def load(path: Path) -> Site:
+    """Reads a site file. Raises ConfigError that names file, line and key."""
+    try:
+        tree = yaml.compose(path.read_text(encoding="utf-8"), yaml.SafeLoader)
+    except (OSError, UnicodeDecodeError) as error:
+        raise ConfigError(f"the site file {path} cannot be read: {error}") from error
+    except yaml.MarkedYAMLError as error:
+        line = error.problem_mark.line + 1 if error.problem_mark else 1
+        raise ConfigError(f"{path}:{line}: not YAML: {error.problem}") from error
+    reader = _Reader(path)
+    if tree is None:
+        return Site(path)
+    top = reader.mapping(tree, "the file")
+    environments: dict[str, dict[str, Sourced]] = {}
+    clusters: dict[tuple[str, str], dict[str, Sourced]] = {}
+    for name_node, body in reader.members(top.pop("environments", None)):
+        env = reader.name(name_node, "environment")
+        content = reader.mapping(body, f"environment {env}")
+        for cluster_node, cluster_body in reader.members(content.pop("clusters", None)):
+            cluster = reader.name(cluster_node, "cluster")
+            inner = reader.mapping(cluster_body, f"cluster {cluster}")
+            clusters[env, cluster] = dict(reader.settings(inner))
+        environments[env] = dict(reader.settings(content))
+    return Site(path, dict(reader.settings(top)), environments, clusters)
+
+
+def onboarding(
+    values: Mapping[str, Sourced], env: str, cluster: str, *, exclusive: bool = False
+) -> Onboarding:
+    """The validated request that the effective settings make."""
+
+    def of(prefix: str, *names: str) -> dict[str, Any]:
+        return {name: values[f"{prefix}.{name}"].value for name in names}
+
+    plain = (
+        "kv_mount",
+        "policy_set",
+        "policy_dir",
+        "scope",
+        "service_accounts",
+        "audience",
+        "token_ttl",
+    )
+    oidc = [s.key.removeprefix("oidc.") for s in SETTINGS if s.key.startswith("oidc.")]
+    names = [s.key.removeprefix("names.") for s in SETTINGS if s.key.startswith("names.")]
+    return Onboarding(
+        env,
+        cluster,
+        oidc=Oidc(**of("oidc", *oidc)),
+        names=NamePatterns(**of("names", *names)),
+        reviewer=Reviewer(
+            mode=values["reviewer.mode"].value,
+            account=ServiceAccount(
+                values["reviewer.namespace"].value, values["reviewer.service_account"].value
+            ),
+            **of("reviewer", "duration", "renew_before", "wait"),
+        ),
+        exclusive=exclusive,
+        **{key: values[key].value for key in plain},
+    )
+
+
+def _from_environ(environ: Mapping[str, str]) -> Iterator[tuple[str, Sourced]]:
+    for setting in SETTINGS:
+        for variable in (setting.variable, *setting.env):
+            if environ.get(variable):
+                value = _parsed(setting.key, environ[variable], variable)
+                yield setting.key, Sourced(value, variable)
+                break
+
+
+def _parsed(key: str, value: Any, where: str) -> Any:
+    try:
+        return BY_KEY[key].parse(value)
+    except ConfigError as error:
+        raise ConfigError(f"{where}: {key}: {error.message}", hint=error.hint) from error
+
+
+class _Reader:
+    """Walks YAML nodes, which know their lines."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+
+    def mapping(self, node: yaml.Node, what: str) -> dict[str, tuple[yaml.Node, yaml.Node]]:
+        """Key -> (key node, value node); an empty node is an empty mapping."""
+        if isinstance(node, yaml.ScalarNode) and node.tag.endswith(":null"):
+            return {}
+        if not isinstance(node, yaml.MappingNode):
+            raise self._error(node, f"{what} must be a mapping")
+        found: dict[str, tuple[yaml.Node, yaml.Node]] = {}
+        for key, value in node.value:
+            if str(key.value) in found:
+                raise self._error(key, f"the key {key.value!r} is given twice")
+            found[str(key.value)] = (key, value)
+        return found
+
+    def members(
+        self, pair: tuple[yaml.Node, yaml.Node] | None
+    ) -> list[tuple[yaml.Node, yaml.Node]]:
+        """The members of a section, none if it is absent."""
+        if pair is None:
+            return []
+        return list(self.mapping(pair[1], str(pair[0].value)).values())
+
+    def name(self, node: yaml.Node, what: str) -> str:
+        try:
+            return dns_label(str(node.value), what)
+        except ConfigError as error:
+            raise self._error(node, error.message) from error
+
+    def settings(
+        self, content: Mapping[str, tuple[yaml.Node, yaml.Node]], prefix: str = ""
+    ) -> Iterator[tuple[str, Sourced]]:
+        sections = {s.key.partition(".")[0] for s in SETTINGS if "." in s.key}
+        for name, (key_node, node) in content.items():
+            key = prefix + name
+            if not prefix and name in sections:
+                yield from self.settings(self.mapping(node, name), f"{name}.")
+            elif key not in BY_KEY:
+                raise self._unknown(key_node, key, prefix)
+            else:
+                yield key, self._value(key, key_node, node)
+
+    def _value(self, key: str, key_node: yaml.Node, node: yaml.Node) -> Sourced:
+        loader = yaml.SafeLoader("")
+        raw = loader.construct_object(node, deep=True)
+        if scrub(str(raw)) != str(raw):
+            raise self._error(node, f"{key} looks like a token; a site file holds no secret")
+        try:
+            value = BY_KEY[key].parse(raw)
+        except ConfigError as error:
+            raise self._error(node, f"{key}: {error.message}") from error
+        if isinstance(value, Path) and not value.is_absolute() and str(value) != "-":
+            value = self._path.parent / value  # relative to the file, not to wherever we run
+        return Sourced(value, f"{self._path}:{key_node.start_mark.line + 1}")
+
+    def _unknown(self, node: yaml.Node, key: str, prefix: str) -> ConfigError:
+        if _SECRETIVE.search(key):
+            return self._error(
+                node,
+                f"{key} looks like a secret, and a site file holds none",
+                "use VAULT_TOKEN, VAULTPROV_AUTH_SECRET, vault.auth_secret_file, "
+                "or oidc.client_secret_env / oidc.client_secret_file, which say where it is",
+            )
+        known = list(BY_KEY) if prefix else [*BY_KEY, "environments"]
+        near = difflib.get_close_matches(key, known, 1, 0.5)
+        return self._error(
+            node,
+            f"unknown key {key!r}",
+            f"did you mean {near[0]}?" if near else "vaultprov config show lists every key",
+        )
+
+    def _error(self, node: yaml.Node, problem: str, hint: str = "") -> ConfigError:
+        return ConfigError(f"{self._path}:{node.start_mark.line + 1}: {problem}", hint=hint)

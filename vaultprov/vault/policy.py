@@ -1,0 +1,126 @@
+"""ACL policies, compared by meaning.
+
+A policy has no place for a marker but its text: the first line is a comment that says whose it is.
+A policy of another author that means the same is kept as it is; one that means something else is
+shown as a diff and refused until `--adopt`.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from string import Template
+
+from vaultprov.errors import ConfigError
+from vaultprov.names import joined
+from vaultprov.resource import Fields, Foreign, Io, Key, Right, State, VaultRight
+from vaultprov.vault.hcl import HclError, meaning
+
+HEADER = "# managed by vaultprov; edits are overwritten by the next run\n"
+_MARK = "# managed by vaultprov"
+
+
+@dataclass(frozen=True, slots=True)
+class Policy:
+    """The policy `name` with the rules of `text`."""
+
+    name: str
+    text: str
+    after: tuple[Key, ...] = ()
+    required: str = ""
+
+    @property
+    def key(self) -> Key:
+        return Key("vault/policy", self.name)
+
+    def wanted(self) -> State:
+        return State({"path": meaning(self.text)})
+
+    def read(self, io: Io) -> State | None:
+        # Not sys/policy: that one answers `rules` and is deprecated.
+        found = io.vault.read(self._path)
+        if found is None:
+            return None
+        text = str(found.get("policy", ""))
+        foreign = None
+        if not text.lstrip().startswith(_MARK):
+            foreign = Foreign("was written by somebody else (its text carries no vaultprov marker)")
+        try:
+            rules = meaning(text)
+        except HclError as error:
+            rules = {"(a text that vaultprov cannot read)": error.problem}
+        return State({"path": rules}, foreign=foreign)
+
+    def write(self, io: Io, target: Fields, found: State | None) -> None:
+        io.vault.write(self._path, {"policy": HEADER + self.text})
+
+    def remove(self, io: Io, found: State) -> None:
+        io.vault.delete(self._path)
+
+    def rights(self, action: str) -> tuple[Right, ...]:
+        needs = {"read": "read", "delete": "delete"}.get(action, "write")
+        return (VaultRight(self._path, (needs,)),)
+
+    @property
+    def _path(self) -> str:
+        return joined("sys/policies/acl", self.name)
+
+
+def policy_folder(policy_set: str, policy_dir: Path | None) -> Path:
+    """The folder with `read.hcl` and `write.hcl`: the user's own, or a set that we ship.
+
+    Raises ConfigError if there is none.
+    """
+    if policy_dir is not None:
+        folder = policy_dir.expanduser()
+    else:
+        # In the wheel the templates lie in the package, in a source tree beside it.
+        package = Path(__file__).resolve().parent.parent
+        shipped = [package / "policies", package.parent / "policies"]
+        root = next((place for place in shipped if place.is_dir()), shipped[0])
+        folder = root / policy_set
+        if not folder.is_dir():
+            known = ", ".join(sorted(place.name for place in root.iterdir() if place.is_dir()))
+            raise ConfigError(f"there is no policy set {policy_set!r}", hint=f"one of: {known}")
+    if not folder.is_dir():
+        raise ConfigError(f"the policy folder {folder} does not exist", hint="see --policy-dir")
+    return folder
+
+
+def render(template: Path, values: dict[str, str]) -> str:
+    """The policy text of a `string.Template` file (Vault's own templates use braces).
+
+    values: `env`, `cluster`, `kv_mount`, `scope_path`; validated names only. Raises ConfigError
+    with file and line if the template is unreadable, names something else, or is not a policy.
+    """
+    try:
+        text = template.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise ConfigError(f"the policy template {template} cannot be read: {error}") from error
+    try:
+        rendered = Template(text).substitute(values)
+    except (KeyError, ValueError) as error:
+        line = _line_of(text, error)
+        known = ", ".join(f"${name}" for name in values)
+        raise ConfigError(
+            f"{template}:{line}: unknown placeholder or stray '$' ({error})",
+            hint=f"known placeholders: {known}; write a literal dollar sign as $$",
+        ) from error
+    try:
+        meaning(rendered)
+    except HclError as error:
+        raise ConfigError(
+            f"{template}:{error.line}: {error.problem}",
+            hint="mend the template; nothing was written",
+        ) from error
+    return rendered
+
+
+def _line_of(text: str, error: Exception) -> int:
+    if isinstance(error, KeyError):
+        name = str(error.args[0])
+        before = min(at for at in (text.find(f"${name}"), text.find(f"${{{name}}}")) if at >= 0)
+        return text.count("\n", 0, before) + 1
+    # "Invalid placeholder in string: line 3, col 9"
+    words = str(error).replace(",", " ").split()
+    return int(words[words.index("line") + 1]) if "line" in words else 1

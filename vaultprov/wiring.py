@@ -1,0 +1,205 @@
+"""The one place where all is put together: flags, site file, environment -> request, ports."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from vaultprov import site as sites
+from vaultprov.certificates import fingerprints
+from vaultprov.desired import Target, onboarding_resources
+from vaultprov.errors import ConfigError, Error
+from vaultprov.model import Oidc, Onboarding, Only, dns_label
+from vaultprov.provisioner import provisioner_policy
+from vaultprov.reach import api_server, check_reachable
+from vaultprov.redact import Secret
+from vaultprov.resource import Io, KubePort
+from vaultprov.retry import Budget
+from vaultprov.run import Request
+from vaultprov.settings import BY_KEY
+
+Values = Mapping[str, sites.Sourced]
+_SITE = "site"  # stands for environment and cluster where a command is about neither
+
+
+def effective(
+    options: Mapping[str, Any], environ: Mapping[str, str]
+) -> tuple[sites.Site, dict[str, sites.Sourced]]:
+    """The site and its effective settings. Raises ConfigError.
+
+    options: flags by name; `a__b` is the setting `a.b`, other names that are settings are
+    themselves.
+    """
+    for name, what in (("env", "environment"), ("cluster", "cluster")):
+        if options.get(name) is not None:
+            dns_label(options[name], what)
+    home = Path(environ.get("XDG_CONFIG_HOME") or Path.home() / ".config")
+    path = options.get("config") or sites.find(Path.cwd(), home)
+    site = sites.load(path) if path else sites.Site()
+    flags = {key.replace("__", "."): value for key, value in options.items()}
+    flags = {key: value for key, value in flags.items() if key in BY_KEY}
+    if options.get("no_oidc"):
+        flags["oidc.enabled"] = False
+    for override in options.get("overrides", ()):
+        key, equals, value = override.partition("=")
+        if key not in BY_KEY or not equals:
+            raise ConfigError(
+                f"--set {override}: there is no setting {key!r}",
+                hint="vaultprov config show lists every key; write --set KEY=VALUE",
+            )
+        flags[key] = value
+    return site, site.effective(options.get("env"), options.get("cluster"), environ, flags)
+
+
+@contextmanager
+def wired(
+    command: str,
+    options: Mapping[str, Any],
+    environ: Mapping[str, str],
+    warn: Callable[[str], None],
+) -> Iterator[tuple[Request, Io, Budget]]:
+    """A request that can be executed. A Vault token made for the run is revoked at its end."""
+    site, values = effective(options, environ)
+    settings = {key: sourced.value for key, sourced in values.items()}
+    request = _request(command, options, site, values, environ)
+    budget = Budget(timeout=settings["timeout"])
+    kube, target = _cluster(request, options, settings)
+    try:
+        with _vault(request, settings, environ, warn, budget) as vault:
+            yield replace(request, target=target), Io(vault, kube), budget
+    finally:
+        if kube is not None:
+            kube.close()
+
+
+def _request(
+    command: str,
+    options: Mapping[str, Any],
+    site: sites.Site,
+    values: Values,
+    environ: Mapping[str, str],
+) -> Request:
+    whole_site = command == "bootstrap"
+    onboarding = sites.onboarding(
+        values,
+        options.get("env") or _SITE,
+        options.get("cluster") or _SITE,
+        exclusive=options.get("exclusive", False),
+    )
+    flags = {"--adopt": options.get("adopt"), "--replace-cluster": options.get("replace_cluster")}
+    request = Request(
+        command,
+        onboarding,
+        only=Only.VAULT if whole_site else Only(options.get("only") or Only.BOTH),
+        allow=frozenset(flag for flag, given in flags.items() if given),
+        verify=not options.get("no_verify", False),
+        renew_reviewer=options.get("renew_reviewer", False),
+    )
+    if not whole_site:
+        # A broken template is reported before any server is asked anything.
+        for resource in onboarding_resources(onboarding, Target(), request.only):
+            if resource.key.kind == "vault/policy":
+                resource.wanted()
+    if not options.get("bootstrap"):
+        return request
+    return replace(
+        request,
+        bootstrap=True,
+        client_secret=_client_secret(onboarding.oidc, environ),
+        provisioner=provisioner_policy(onboarding, _known(site, environ)),
+    )
+
+
+def _known(site: sites.Site, environ: Mapping[str, str]) -> list[Onboarding]:
+    """The onboardings that the site file lists."""
+    return [
+        sites.onboarding(site.effective(env, cluster, environ, {}), env, cluster)
+        for env, cluster in site.clusters
+    ]
+
+
+def _client_secret(oidc: Oidc, environ: Mapping[str, str]) -> Secret | None:
+    """From where the settings say it is; None when the mount is not to be configured."""
+    if not oidc.enabled or not oidc.configurable:
+        return None
+    if oidc.client_secret_file:
+        return _read_secret(oidc.client_secret_file)
+    name = oidc.client_secret_env
+    if name and environ.get(name):
+        return Secret(environ[name])
+    raise ConfigError(
+        f"the variable {name} is empty" if name else "the OIDC client secret is not to be found",
+        hint=f"export {name}=..."
+        if name
+        else "set oidc.client_secret_env or oidc.client_secret_file",
+    )
+
+
+def _cluster(
+    request: Request, options: Mapping[str, Any], settings: Mapping[str, Any]
+) -> tuple[KubePort | None, Target]:
+    """The cluster's client, and what Vault is to be told of the cluster."""
+    if request.command == "bootstrap":
+        return None, Target()
+    host, given_ca = settings["kubernetes.host"], _given_ca(settings["kubernetes.ca_file"])
+    if request.only is Only.VAULT:
+        if not host or not given_ca:
+            raise ConfigError(
+                "--only vault knows nothing of the cluster",
+                hint="give --kubernetes-host URL and --kubernetes-ca-file FILE",
+            )
+        file = options.get("reviewer_jwt_file")
+        jwt = _read_secret(file) if file else None
+        return None, Target(api_server(host), given_ca, options.get("cluster_uid"), jwt)
+    from vaultprov.clients.kubeconfig import connect  # 0.3 s, which --only vault need not pay
+
+    cluster = connect(settings["kubernetes.context"], None)
+    address = api_server(host or cluster.client.server)
+    if not host and request.only is Only.BOTH:
+        check_reachable(address, settings["vault.address"], request.onboarding.cluster)
+    return cluster.client, Target(address, given_ca or cluster.ca_pem)
+
+
+def _given_ca(file: Path | None) -> str:
+    if file is None:
+        return ""
+    try:
+        pem = file.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise ConfigError(f"the CA file {file} cannot be read: {error}") from error
+    fingerprints(pem)
+    return pem
+
+
+@contextmanager
+def _vault(
+    request: Request,
+    settings: Mapping[str, Any],
+    environ: Mapping[str, str],
+    warn: Callable[[str], None],
+    budget: Budget,
+) -> Iterator[Any]:
+    if request.only is Only.CLUSTER:
+        yield None
+        return
+    from vaultprov.clients.connect import connection, log_in  # 0.2 s, as above
+
+    client, made_for_us = log_in(connection(settings, warn), settings, environ, Path.home())
+    try:
+        yield client
+    finally:
+        if made_for_us:
+            try:
+                budget.call(client.revoke_self)
+            except Error as error:
+                warn(f"the token of this run could not be revoked: {error.message}")
+        client.close()
+
+
+def _read_secret(file: Path) -> Secret:
+    from vaultprov.clients.connect import read_secret  # as above
+
+    return read_secret(file)
