@@ -262,9 +262,13 @@ def config_show(**options: Any) -> int:
 @click.option("--keep", is_flag=True, help="Leave the servers running and print how to use them.")
 def demo(*, keep: bool) -> int:
     """Run the main job against servers of its own: OpenBao, OIDC provider, Kubernetes API."""
-    from vaultprov.devenv import demo as story
-
-    return story.play(main, keep=keep)
+    try:
+        from vaultprov.demo import play
+    except ImportError as error:
+        raise click.UsageError(
+            f"the demo's servers are not installed ({error.name}): pip install 'vaultprov[demo]'"
+        ) from error
+    return play(main, keep=keep)
 
 
 def _run(command: str, options: dict[str, Any], *, write: bool) -> int:

@@ -66,7 +66,7 @@ def wired(
     settings = {key: sourced.value for key, sourced in values.items()}
     request = _request(command, options, site, values, environ)
     budget = Budget(timeout=settings["timeout"])
-    kube, target = _cluster(request, options, settings)
+    kube, target = _cluster(request, options, settings, environ)
     try:
         with _vault(request, settings, environ, warn, budget) as vault:
             yield replace(request, target=target), Io(vault, kube), budget
@@ -139,7 +139,10 @@ def _client_secret(oidc: Oidc, environ: Mapping[str, str]) -> Secret | None:
 
 
 def _cluster(
-    request: Request, options: Mapping[str, Any], settings: Mapping[str, Any]
+    request: Request,
+    options: Mapping[str, Any],
+    settings: Mapping[str, Any],
+    environ: Mapping[str, str],
 ) -> tuple[KubePort | None, Target]:
     """The cluster's client, and what Vault is to be told of the cluster."""
     if request.command == "bootstrap":
@@ -156,7 +159,7 @@ def _cluster(
         return None, Target(api_server(host), given_ca, options.get("cluster_uid"), jwt)
     from vaultprov.clients.kubeconfig import connect  # 0.3 s, which --only vault need not pay
 
-    cluster = connect(settings["kubernetes.context"], None)
+    cluster = connect(settings["kubernetes.context"], environ.get("KUBECONFIG") or None)
     address = api_server(host or cluster.client.server)
     if not host and request.only is Only.BOTH:
         check_reachable(address, settings["vault.address"], request.onboarding.cluster)

@@ -27,6 +27,8 @@ class Cluster:
 def connect(context: str | None, kubeconfig: str | None) -> Cluster:
     """The cluster of a context; without a kubeconfig the one that we run in.
 
+    kubeconfig: a path, or several joined as in KUBECONFIG; None is the user's default file.
+
     Raises ConfigError for a missing or broken kubeconfig or an unknown context, Unreachable when
     the kubeconfig names no CA and the server cannot be asked for its chain.
     """

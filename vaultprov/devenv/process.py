@@ -1,0 +1,247 @@
+"""What a development server needs: a process that is never left behind, a port, a certificate."""
+
+from __future__ import annotations
+
+import datetime as dt
+import os
+import signal
+import socket
+import ssl
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from ipaddress import IPv4Address
+from pathlib import Path
+from types import FrameType
+from typing import TypeVar
+
+import urllib3
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec, rsa
+from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
+
+T = TypeVar("T")
+
+_POLL = 0.02  # seconds between two looks at a starting server
+_LOG_LINES = 15  # of a dead server's log, shown in the error
+_CA_NAME = "vaultprov devenv CA"
+_KEY_USAGES = (
+    *("digital_signature", "content_commitment", "key_encipherment", "data_encipherment"),
+    *("key_agreement", "key_cert_sign", "crl_sign", "encipher_only", "decipher_only"),
+)
+
+# Runs before the server, in the process that becomes it: asks Linux to kill this process when its
+# parent dies, however it dies. (1 is PR_SET_PDEATHSIG, which survives execv.) A parent that died
+# before the request is noticed by its changed process id. `preexec_fn` would do the same but may
+# deadlock in a parent with threads. Where there is no prctl, only an orderly exit stops servers.
+_GUARD = """
+import ctypes, os, signal, sys
+if sys.platform == "linux":
+    ctypes.CDLL(None).prctl(1, signal.SIGKILL)
+    if os.getppid() != int(sys.argv[1]):
+        sys.exit("the parent is gone")
+os.execv(sys.argv[2], sys.argv[2:])
+"""
+
+# Linux means the death of the *thread* that started the process, so one thread that lives as long
+# as this process starts them all; the caller's may be a short-lived worker.
+_spawner = ThreadPoolExecutor(max_workers=1, thread_name_prefix="devenv-spawner")
+
+
+class DevenvError(RuntimeError):
+    """A development server could not do its job; the message ends with one next thing to do."""
+
+
+class PortTakenError(DevenvError):
+    """Somebody took the port between our choosing it and the server's binding it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Child:
+    """A server process that this process started."""
+
+    name: str
+    process: subprocess.Popen[bytes]
+    log: Path
+
+    @property
+    def pid(self) -> int:
+        """The process id."""
+        return self.process.pid
+
+    def require_alive(self) -> None:
+        """Raise `DevenvError` (`PortTakenError` when that is why) if the process has ended."""
+        code = self.process.poll()
+        if code is None:
+            return
+        log = self.log.read_text(encoding="utf-8", errors="replace")
+        kind = PortTakenError if "address already in use" in log else DevenvError
+        tail = "\n".join(log.splitlines()[-_LOG_LINES:])
+        raise kind(f"{self.name} ended with code {code}; read {self.log}, which ends with:\n{tail}")
+
+    def stop(self, grace: float = 5.0) -> None:
+        """End the process: politely, and after `grace` seconds by force. Harmless when ended."""
+        self.process.terminate()
+        try:
+            self.process.wait(grace)
+        except subprocess.TimeoutExpired:
+            self.process.kill()
+            self.process.wait()
+
+
+def start(
+    argv: Sequence[str | Path],
+    log: Path,
+    *,
+    env: Mapping[str, str] | None = None,
+    detach: bool = False,
+) -> Child:
+    """Start a server in the background, its output going to `log` (readable by its owner only).
+
+    argv: the program, as a path, and its arguments; secrets belong into `env`.
+    env: the whole environment of the server; None passes on ours.
+    detach: it outlives this process. Otherwise it ends when this process does, even by SIGKILL.
+    Raises DevenvError when the program cannot be run.
+    """
+    program, *arguments = map(str, argv)
+    if not os.access(program, os.X_OK):
+        raise DevenvError(f"{program} is not an executable file; check the installation")
+    guard = [] if detach else [sys.executable, "-ISc", _GUARD, str(os.getpid())]
+    descriptor = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+    try:
+        # Its own session: Ctrl-C at the terminal reaches only us, who stop the servers in order.
+        process = _spawner.submit(
+            subprocess.Popen,
+            [*guard, program, *arguments],
+            stdin=subprocess.DEVNULL,
+            stdout=descriptor,
+            stderr=subprocess.STDOUT,
+            env=env,
+            start_new_session=True,
+        ).result()
+    finally:
+        os.close(descriptor)
+    return Child(Path(program).name, process, log)
+
+
+def wait_until(condition: Callable[[], bool], timeout: float, what: str, *children: Child) -> None:
+    """Return as soon as `condition` holds.
+
+    timeout: seconds. what: names the awaited thing in errors ("OpenBao is ready").
+    Raises DevenvError at once when one of `children` ends, and after the timeout.
+    """
+    deadline = time.monotonic() + timeout
+    while True:
+        for child in children:
+            child.require_alive()
+        if condition():
+            return
+        if time.monotonic() > deadline:
+            logs = " and ".join(str(child.log) for child in children) or "its log"
+            raise DevenvError(f"waited {timeout:g} s in vain until {what}; read {logs}")
+        time.sleep(_POLL)
+
+
+def free_port() -> int:
+    """A TCP port of 127.0.0.1 that nobody listens on right now; see `retry_port_taken`."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+def retry_port_taken(boot: Callable[[], T], attempts: int = 5) -> T:
+    """What `boot`, which picks its own `free_port`, returns; again while others take its port."""
+    for _ in range(attempts - 1):
+        try:
+            return boot()
+        except PortTakenError:
+            continue
+    return boot()
+
+
+def answers_200(url: str, *, token: str = "", ca_file: Path | None = None) -> bool:
+    """Whether a GET is answered with 200; False also when nobody answers or TLS fails.
+
+    token: sent as a bearer token, which Vault and Kubernetes both understand.
+    """
+    headers = {"Authorization": f"Bearer {token}"} if token else {}
+    try:
+        context = ssl.create_default_context(cafile=ca_file) if ca_file else None
+        with urllib3.PoolManager(ssl_context=context, retries=False, timeout=5.0) as pool:
+            return bool(pool.request("GET", url, headers=headers).status == 200)
+    except (urllib3.exceptions.HTTPError, OSError):
+        return False
+
+
+def unwind_on_signals() -> None:
+    """Make SIGTERM and Ctrl-C leave through the context managers, once, with exit code 0."""
+
+    def leave(_signal: int, _frame: FrameType | None) -> None:
+        for number in (signal.SIGINT, signal.SIGTERM):
+            signal.signal(number, signal.SIG_IGN)  # a second one must not interrupt the clean-up
+        raise SystemExit(0)
+
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, leave)
+
+
+@dataclass(frozen=True, slots=True)
+class ServingCertificate:
+    """A server's certificate and private key, and the CA that clients must trust; all PEM."""
+
+    ca: str
+    certificate: str
+    key: str
+
+
+def serving_certificate(*names: str) -> ServingCertificate:
+    """A certificate for 127.0.0.1, localhost and these host names, from a new CA, for a month.
+
+    Nobody keeps the CA's key: it signs this one certificate only.
+    """
+    ca_key, key = (ec.generate_private_key(ec.SECP256R1()) for _ in range(2))
+    signs = x509.KeyUsage(**{usage: usage == "key_cert_sign" for usage in _KEY_USAGES})
+    serves = x509.ExtendedKeyUsage([ExtendedKeyUsageOID.SERVER_AUTH])
+    hosts = [x509.DNSName(name) for name in ("localhost", *names)]
+    san = x509.SubjectAlternativeName([*hosts, x509.IPAddress(IPv4Address("127.0.0.1"))])
+    ca = _sign(ca_key, ca_key, _CA_NAME, [signs])
+    leaf = _sign(ca_key, key, "localhost", [serves, san])
+    return ServingCertificate(ca, leaf, private_key_pem(key))
+
+
+def private_key_pem(key: ec.EllipticCurvePrivateKey | rsa.RSAPrivateKey) -> str:
+    """The key, unencrypted, in the form that Go and Python servers read (PKCS #8)."""
+    form = serialization.PrivateFormat.PKCS8
+    plain = serialization.NoEncryption()
+    return key.private_bytes(serialization.Encoding.PEM, form, plain).decode()
+
+
+def _sign(
+    ca_key: ec.EllipticCurvePrivateKey,
+    key: ec.EllipticCurvePrivateKey,
+    name: str,
+    extensions: Sequence[x509.ExtensionType],
+) -> str:
+    """The certificate of `key`, the CA's own where both keys are the same; PEM."""
+    issuer, subject = (
+        x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, each)]) for each in (_CA_NAME, name)
+    )
+    now = dt.datetime.now(dt.UTC)
+    builder = (
+        x509.CertificateBuilder(issuer, subject, key.public_key(), x509.random_serial_number())
+        .not_valid_before(now - dt.timedelta(hours=1))
+        .not_valid_after(now + dt.timedelta(days=30))
+        .add_extension(x509.BasicConstraints(ca=key is ca_key, path_length=None), critical=True)
+    )
+    identifiers = (
+        x509.AuthorityKeyIdentifier.from_issuer_public_key(ca_key.public_key()),
+        x509.SubjectKeyIdentifier.from_public_key(key.public_key()),
+    )
+    for extension in (*identifiers, *extensions):
+        builder = builder.add_extension(extension, critical=False)
+    signed = builder.sign(ca_key, hashes.SHA256())
+    return signed.public_bytes(serialization.Encoding.PEM).decode()
