@@ -1,7 +1,7 @@
-"""Real servers for the tests: an OpenBao per test, one Kubernetes API and one OIDC provider per worker.
+"""Real servers for the tests: an OpenBao per test, one Kubernetes API and provider per worker.
 
 VAULTPROV_TEST_KUBE says which Kubernetes API: `embedded` (the default) or `control-plane` (a real
-kube-apiserver, see scripts/control-plane). Tests that share one keep apart by namespaces of their own.
+kube-apiserver, see scripts/control-plane). Tests that share one keep apart by their namespaces.
 """
 
 from __future__ import annotations

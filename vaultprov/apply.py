@@ -32,7 +32,7 @@ from vaultprov.resource import (
 )
 from vaultprov.retry import Budget
 
-WORKERS = 12  # a run has about this many independent reads
+WORKERS = 24  # a run has fewer independent reads than this, so that all go out at once
 
 
 class Status(StrEnum):

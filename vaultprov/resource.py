@@ -230,7 +230,10 @@ class Io:
         return self._kube is not None
 
     def listing(self, path: str, *, verb: str = "read") -> Mapping[str, Any]:
-        """A shared listing (`sys/auth`, `sys/mounts`, alias ids), read once until `forget`."""
+        """What several resources look at (`sys/auth`, a group), read once until `forget`.
+
+        Empty when absent.
+        """
         with self._guard:
             lock = self._locks.setdefault(path, threading.Lock())
         with lock:

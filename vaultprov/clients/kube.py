@@ -23,7 +23,7 @@ from vaultprov.redact import Secret, scrub
 from vaultprov.resource import Fields, GrantedToken, KubeRight
 
 TIMEOUT = urllib3.Timeout(connect=10.0, read=20.0)  # seconds
-POOL = 12
+POOL = 24  # connections: as many as there are workers
 
 
 class KubeClient:

@@ -22,7 +22,7 @@ from vaultprov.resource import Fields
 
 CONNECT_SECONDS, READ_SECONDS = 10.0, 20.0
 LOGIN_SECONDS = 40.0  # Vault itself waits 30 s for an API server that drops its packets
-POOL = 12
+POOL = 24  # connections: as many as there are workers
 
 
 @dataclass(frozen=True, slots=True)

@@ -109,9 +109,7 @@ class CountingProxy:
 
         reads: regular expressions for the paths that do not count.
         """
-        sent = [
-            each for each in self.exchanges if each.method in {"POST", "PUT", "PATCH", "DELETE"}
-        ]
+        sent = [each for each in self.exchanges if each.method not in {"GET", "HEAD", "LIST"}]
         return [each for each in sent if not any(re.search(read, each.path) for read in reads)]
 
     def depth(self) -> int:

@@ -51,8 +51,8 @@ class Group:
         )
 
     def read(self, io: Io) -> State | None:
-        found = io.vault.read(self._path)
-        if found is None:
+        found = io.listing(self._path)
+        if not found:
             return None
         metadata = dict(found.get("metadata") or {})
         ours = metadata.pop(_MARK[0], None) == _MARK[1]
@@ -117,7 +117,7 @@ class GroupAlias:
 
     def read(self, io: Io) -> State | None:
         """The alias of our group; else the one that has our name on our login mount."""
-        group = io.vault.read(joined("identity/group/name", self.group)) or {}
+        group = io.listing(joined("identity/group/name", self.group))
         alias: Mapping[str, Any] = group.get("alias") or {}
         if not alias.get("id"):
             alias = self._same_name(io)

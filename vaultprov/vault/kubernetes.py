@@ -88,7 +88,7 @@ class AuthConfig:
             if is_set
             else None,
             "reviewer_account_uid": facts.get("reviewer-account"),
-            "reviewer_valid": is_set and _lives(facts.get("reviewer-expires"), io, self.reviewer),
+            "reviewer_valid": is_set and _lives(facts, io.now(), self.reviewer),
         }
         attrs = {name: found[name] for name in _NOT_OURS if name in found}
         return State(
@@ -181,15 +181,23 @@ def _rfc3339(epoch: float) -> str:
     return datetime.fromtimestamp(epoch, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
 
 
-def _lives(expires: str | None, io: Io, reviewer: Reviewer) -> bool:
-    """Whether a token that ends then (RFC 3339) need not be renewed yet.
+def _lives(facts: Mapping[str, str], now: float, reviewer: Reviewer) -> bool:
+    """Whether the token of mode `token` need not be renewed yet.
 
-    A server may grant less than `renew_before`; a third of what was asked for is always kept.
+    A server may grant less than was asked for, even less than `renew_before`: then the last third
+    of what it granted counts.
     """
-    if expires is None:
+    since, ends = (_epoch(facts.get(name)) for name in ("reviewer-since", "reviewer-expires"))
+    if since is None or ends is None:
         return False
-    left = datetime.fromisoformat(expires).timestamp() - io.now()
-    return left > min(reviewer.renew_before, reviewer.duration / 3)
+    return ends - now > min(reviewer.renew_before, (ends - since) / 3)
+
+
+def _epoch(rfc3339: str | None) -> float | None:
+    try:
+        return datetime.fromisoformat(rfc3339 or "").timestamp()
+    except ValueError:
+        return None
 
 
 @dataclass(frozen=True, slots=True)

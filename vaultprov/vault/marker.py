@@ -68,6 +68,7 @@ def mark(io: Io, mount: str, **facts: str | None) -> None:
     description = str(marker_of(entry).having(**facts))
     if description != entry.get("description"):
         io.vault.write(joined("sys/mounts/auth", mount, "tune"), {"description": description})
+        io.forget()
 
 
 def mark_rights(mount: str) -> tuple[Right, ...]:

@@ -13,9 +13,7 @@ from vaultprov.devenv.kube_api.resources import Resource
 from vaultprov.devenv.kube_api.status import Object, bad_request, unsupported_media_type
 
 _JSON = "application/json"
-_UNKNOWN_FORMAT = (
-    "the body of the request was in an unknown format - accepted media types include"
-)
+_UNKNOWN_FORMAT = "the body of the request was in an unknown format - accepted media types include"
 
 
 def json_object(request: Request, prefix: str = "") -> Object:

@@ -91,9 +91,7 @@ class Objects:
             )
             return self._insert(target, new, owned, writer)
 
-    def update(
-        self, target: Target, change: Callable[[Object], Object], writer: Writer
-    ) -> Object:
+    def update(self, target: Target, change: Callable[[Object], Object], writer: Writer) -> Object:
         """PUT and the plain patches: `change` makes the wanted object from a copy of the live."""
         resource = target.resource
         with self.store.lock:

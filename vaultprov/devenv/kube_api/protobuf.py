@@ -101,10 +101,11 @@ def decode(body: bytes) -> Object | None:
     if not body.startswith(_MAGIC):
         raise ValueError("the body is not in the envelope of kubernetes' protobuf")
     envelope = _message(body[len(_MAGIC) :], "Unknown")
-    type_meta: Object = envelope["typeMeta"]
-    if type_meta["kind"] not in _MESSAGES:
+    type_meta: Object = envelope.get("typeMeta", {})
+    kind = type_meta.get("kind")
+    if kind not in _MESSAGES:
         return None
-    return type_meta | _message(envelope.get("raw", b""), type_meta["kind"])
+    return type_meta | _message(envelope.get("raw", b""), kind)
 
 
 def _message(data: bytes, name: str) -> Object:

@@ -25,9 +25,7 @@ class Cause(NamedTuple):
 class ApiError(Exception):
     """A request that is refused; raised anywhere, answered in one place."""
 
-    def __init__(
-        self, code: int, reason: str, message: str, details: Object | None = None
-    ) -> None:
+    def __init__(self, code: int, reason: str, message: str, details: Object | None = None) -> None:
         super().__init__(message)
         self.code = code
         self.reason = reason
@@ -135,7 +133,5 @@ def invalid(group: str, kind: str, name: str, causes: Sequence[Cause]) -> ApiErr
     qualified = f"{kind}.{group}" if group else kind
     errors = [f"{cause.field}: {cause.message}" for cause in causes]
     listed = errors[0] if len(errors) == 1 else f"[{', '.join(errors)}]"
-    details = _details(
-        name=name, group=group, kind=kind, causes=[cause.body() for cause in causes]
-    )
+    details = _details(name=name, group=group, kind=kind, causes=[cause.body() for cause in causes])
     return ApiError(422, "Invalid", f"{qualified} {quoted(name)} is invalid: {listed}", details)

@@ -156,9 +156,7 @@ def _name_errors(resource: Resource, name: str) -> Iterator[Cause]:
             if forbidden in name:
                 yield invalid_value(field, quoted(name), f"may not contain '{forbidden}'")
         return
-    pattern, rule, longest = _NAMES.get(
-        resource.collection, (_SUBDOMAIN, _SUBDOMAIN_RULE, 253)
-    )
+    pattern, rule, longest = _NAMES.get(resource.collection, (_SUBDOMAIN, _SUBDOMAIN_RULE, 253))
     if len(name) > longest:
         yield invalid_value(field, quoted(name), f"must be no more than {longest} characters")
     if not re.fullmatch(pattern, name):
@@ -225,7 +223,7 @@ def _definition_errors(item: Object, _: Object | None) -> Iterator[Cause]:
         return
     name = f"{spec['names']['plural']}.{spec['group']}"
     if item["metadata"]["name"] != name:
-        rule = "must be spec.names.plural+\".\"+spec.group"
+        rule = 'must be spec.names.plural+"."+spec.group'
         yield invalid_value("metadata.name", quoted(item["metadata"]["name"]), rule)
 
 
