@@ -112,7 +112,8 @@ def runbook(lab: Lab, *, audience: str = "") -> None:
     )
     vault.sys.create_or_update_policy(
         "moc-kv-rw",
-        'path "k8s_secrets/data/moc/*" {\n capabilities = ["create", "read", "update", "delete", "list", "sudo"]\n}\n'
+        'path "k8s_secrets/data/moc/*" {\n'
+        ' capabilities = ["create", "read", "update", "delete", "list", "sudo"]\n}\n'
         'path "k8s_secrets/*" {\n capabilities = ["list"]\n}\n'
         'path "k8s_secrets/metadata/moc/*" {\n'
         ' capabilities = ["create", "read", "update", "patch", "delete", "list", "sudo"]\n}\n',

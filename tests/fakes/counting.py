@@ -1,0 +1,94 @@
+"""Ports that count what is written through them, whatever is behind."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from vaultprov.resource import Fields, GrantedToken, KubePort, KubeRight, VaultPort
+
+_QUESTIONS = ("sys/capabilities-self",)
+
+
+@dataclass
+class CountingVault:
+    """A VaultPort that notes every write."""
+
+    port: VaultPort
+    writes: list[str] = field(default_factory=list)
+
+    @property
+    def address(self) -> str:
+        return self.port.address
+
+    @address.setter
+    def address(self, value: str) -> None:
+        self.port.address = value
+
+    @property
+    def policies(self) -> tuple[str, ...]:
+        return self.port.policies
+
+    def read(self, path: str) -> Mapping[str, Any] | None:
+        return self.port.read(path)
+
+    def list(self, path: str) -> Mapping[str, Any] | None:
+        return self.port.list(path)
+
+    def write(self, path: str, payload: Fields) -> Mapping[str, Any]:
+        if path not in _QUESTIONS:
+            self.writes.append(f"write {path}")
+        return self.port.write(path, payload)
+
+    def delete(self, path: str) -> None:
+        self.writes.append(f"delete {path}")
+        self.port.delete(path)
+
+    def login(self, mount: str, payload: Fields) -> VaultPort:
+        return self.port.login(mount, payload)
+
+    def revoke_self(self) -> None:
+        self.port.revoke_self()
+
+    def close(self) -> None:
+        self.port.close()
+
+
+@dataclass
+class CountingKube:
+    """A KubePort that notes every write; minting a token is one."""
+
+    port: KubePort
+    writes: list[str] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        self.server, self.context = self.port.server, self.port.context
+
+    def get(self, manifest: Fields) -> dict[str, Any] | None:
+        return self.port.get(manifest)
+
+    def apply(self, manifest: Fields) -> dict[str, Any]:
+        self.writes.append(f"apply {manifest['kind']} {manifest['metadata']['name']}")
+        return self.port.apply(manifest)
+
+    def delete(self, manifest: Fields) -> None:
+        self.writes.append(f"delete {manifest['kind']} {manifest['metadata']['name']}")
+        self.port.delete(manifest)
+
+    def wait(
+        self, manifest: Fields, ready: Callable[[dict[str, Any]], bool], timeout: float
+    ) -> dict[str, Any]:
+        return self.port.wait(manifest, ready, timeout)
+
+    def request_token(
+        self, namespace: str, name: str, audiences: tuple[str, ...], seconds: int
+    ) -> GrantedToken:
+        self.writes.append(f"token {namespace}/{name}")
+        return self.port.request_token(namespace, name, audiences, seconds)
+
+    def allowed(self, right: KubeRight) -> bool:
+        return self.port.allowed(right)
+
+    def close(self) -> None:
+        self.port.close()
