@@ -145,15 +145,18 @@ def _servers(folder: Path, *, keep: bool) -> Iterator[Servers]:
             "OIDC_CLIENT_SECRET": provider_facts["client_secret"],
         }
         yield Servers(environ, (bao.pid, api.pid, provider.pid))
-        if keep:
-            stack.pop_all()
 
 
 def _module(stack: ExitStack, folder: Path, name: str, *, keep: bool) -> Child:
-    """One of our own servers, as a process, so that it can outlive us."""
+    """One of our own servers, as a process, so that it can outlive us (not after a failure)."""
     argv = [sys.executable, "-m", f"vaultprov.devenv.{name}"]
     child = start(argv, folder / f"{name}.log", detach=keep)
-    stack.callback(child.stop)
+
+    def leave(kind: type[BaseException] | None, *_: object) -> None:
+        if kind is not None or not keep:
+            child.stop()
+
+    stack.push(leave)
     return child
 
 

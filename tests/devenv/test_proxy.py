@@ -8,6 +8,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
@@ -51,23 +52,32 @@ class Upstream(BaseHTTPRequestHandler):
         else:
             self.answer()
 
-    do_POST = do_PUT = do_PATCH = do_DELETE = do_LIST = do_HEAD = answer
-
     def log_message(self, *_: object) -> None:
         """Silent."""
+
+
+@contextmanager
+def serving(seen: list[str], released: threading.Semaphore) -> Iterator[str]:
+    """The address of a server of the above kind."""
+    methods = ("HEAD", "LIST", "POST", "PUT", "PATCH", "DELETE")
+    answers = {f"do_{method}": Upstream.answer for method in methods}
+    handler = type("Handler", (Upstream,), {"seen": seen, "released": released, **answers})
+    with ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
+        thread = threading.Thread(target=server.serve_forever, args=[0.01])
+        thread.start()
+        try:
+            yield f"http://127.0.0.1:{server.server_port}"
+        finally:
+            server.shutdown()
+            thread.join()
 
 
 @pytest.fixture
 def upstream() -> Iterator[tuple[str, list[str]]]:
     """The address of a server, and what reaches it."""
     seen: list[str] = []
-    handler = type("Handler", (Upstream,), {"seen": seen, "released": threading.Semaphore(0)})
-    with ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
-        thread = threading.Thread(target=server.serve_forever, args=[0.01])
-        thread.start()
-        yield f"http://127.0.0.1:{server.server_port}", seen
-        server.shutdown()
-        thread.join()
+    with serving(seen, threading.Semaphore(0)) as address:
+        yield address, seen
 
 
 @pytest.fixture
@@ -113,19 +123,15 @@ def test_a_connection_is_kept_and_counted_once(
 
 def test_the_events_of_a_watch_pass_as_they_come(http: urllib3.PoolManager) -> None:
     release = threading.Semaphore(0)
-    handler = type("Handler", (Upstream,), {"seen": [], "released": release})
-    with ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
-        threading.Thread(target=server.serve_forever, args=[0.01]).start()
-        with counting_proxy(f"http://127.0.0.1:{server.server_port}") as proxy:
-            watch = http.request("GET", f"{proxy.address}/watch", preload_content=False)
-            events = watch.stream()
-            for event in (b"one\n", b"two\n"):
-                assert proxy.exchanges == []
-                release.release()
-                assert next(events) == event
-            assert list(events) == []
-            assert len(proxy.exchanges) == 1
-        server.shutdown()
+    with serving([], release) as address, counting_proxy(address) as proxy:
+        watch = http.request("GET", f"{proxy.address}/watch", preload_content=False)
+        events = watch.stream()
+        for event in (b"one\n", b"two\n"):
+            assert proxy.exchanges == []
+            release.release()
+            assert next(events) == event
+        assert list(events) == []
+        assert len(proxy.exchanges) == 1
 
 
 def test_logins_questions_and_dry_runs_are_no_writes(

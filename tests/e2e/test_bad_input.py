@@ -1,4 +1,4 @@
-"""What bad input and broken servers get: the right exit code, one thing to do, nothing half done."""
+"""What bad input and broken servers get: an exit code, one thing to do, nothing half done."""
 
 from __future__ import annotations
 
@@ -144,10 +144,16 @@ def test_a_cluster_that_forbids_to_write_is_found_before_the_first_write(site: L
     assert snapshot(site) == before
 
 
+def broken_file(lab: Lab) -> str:
+    file = lab.folder / "broken"
+    file.write_text("clusters: [")
+    return str(file)
+
+
 @pytest.mark.parametrize(
     ("break_it", "code", "words"),
     [
-        (lambda lab: "/nonexistent", 2, "oc login"),
+        (lambda _: "/nonexistent", 2, "oc login"),
         (broken_file, 2, "kubeconfig"),
         (lambda lab: pointing_at(lab, f"https://127.0.0.1:{closed_port()}"), 3, "unreachable"),
         (lambda lab: pointing_at(lab, lab.kube.server, token="wrong"), 3, "credentials"),
@@ -163,12 +169,6 @@ def test_a_wrong_kubeconfig_leaves_vault_untouched(
     assert done.code == code, done.err
     assert words in done.err
     assert snapshot(site) == before
-
-
-def broken_file(lab: Lab) -> str:
-    file = lab.folder / "broken"
-    file.write_text("clusters: [")
-    return str(file)
 
 
 def pointing_at(lab: Lab, server: str, token: str = "", ca_pem: str | None = "") -> str:

@@ -15,6 +15,9 @@ from tests.conftest import Lab
 from tests.e2e.worlds import kubernetes, snapshot, vault_read, watched
 from vaultprov.devenv.proxy import Exchange, Fault
 
+WRITES = 14  # of a fresh run, which `test_a_fresh_run_writes_each_thing_once` keeps true
+_QUESTIONS = ("capabilities-self", "/login", "revoke-self", "accessreviews", "/token")
+
 
 class Nth:
     """A fault at the nth write that passes, to whichever server."""
@@ -38,10 +41,15 @@ class Nth:
         return self._fault
 
 
-_QUESTIONS = ("capabilities-self", "/login", "revoke-self", "accessreviews", "/token")
+def test_a_fresh_run_writes_each_thing_once(site: Lab) -> None:
+    with watched(site) as desk:
+        assert desk.onboard().code == 0
+        assert len(desk.writes()) == WRITES
+        paths = [exchange.path.partition("?")[0] for exchange in desk.writes()]
+        assert len(set(paths)) == len(paths)
 
 
-@pytest.mark.parametrize("number", range(1, 17))
+@pytest.mark.parametrize("number", range(1, WRITES + 1))
 def test_a_lost_answer_is_made_up_for_in_the_same_run(site: Lab, number: int) -> None:
     strike = Nth(number, Fault.lose_response())
     with watched(site, strike, strike) as desk:
@@ -66,7 +74,7 @@ def test_a_passing_error_is_tried_again(site: Lab, code: int) -> None:
 
 
 @pytest.mark.parametrize("fault", [Fault.drop(), None], ids=["before the write", "after the write"])
-@pytest.mark.parametrize("number", range(1, 17))
+@pytest.mark.parametrize("number", range(1, WRITES + 1))
 def test_killed_at_any_write_the_next_run_converges(
     site: Lab, number: int, fault: Fault | None
 ) -> None:

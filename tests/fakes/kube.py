@@ -88,7 +88,8 @@ class Cluster:
         self.changed = threading.Condition(threading.RLock())
         for name in ("default", "kube-system"):
             manifest = {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name}}
-            self.change(manifest, "kube-apiserver", share=False)
+            with self.changed:
+                self.change(manifest, "kube-apiserver", share=False)
 
     def find(self, manifest: Fields) -> _Stored | None:
         return self.objects.get(_identity(manifest))

@@ -115,12 +115,15 @@ class Server:
         self.auth = Mounts("auth_", self._auth_backend)
         self.mounts = Mounts("", lambda kind: Nothing() if kind == "kv" else None)
         self.mounts.enable("secret", {"type": "kv", "options": {"version": "2"}})
+        self.auth.enable("token", {"type": "token"})
         self.identity = Identity(self._accessors)
 
     def _auth_backend(self, kind: str) -> Backend | None:
         if kind == "kubernetes":
             return KubernetesAuth(self.reviews)
-        return OidcAuth() if kind in ("oidc", "jwt") else None
+        if kind == "oidc":
+            return OidcAuth()
+        return Nothing() if kind == "token" else None
 
     def _accessors(self) -> Mapping[str, tuple[str, str]]:
         return {e.accessor: (path, e.type) for path, e in self.auth.entries.items()}

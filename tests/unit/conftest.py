@@ -3,8 +3,13 @@
 from __future__ import annotations
 
 import pytest
+from hypothesis import settings
 
 from tests.unit.worlds import Clock
+
+# A busy machine is no failure, and a found example belongs into the test, not into a database.
+settings.register_profile("unit", deadline=None, database=None)
+settings.load_profile("unit")
 
 
 @pytest.fixture

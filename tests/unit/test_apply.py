@@ -64,7 +64,8 @@ class TestOrder:
     def test_events_come_as_things_happen_and_results_in_the_plans_order(
         self, clock: Clock
     ) -> None:
-        shelf, heard = Shelf(), []
+        shelf = Shelf()
+        heard: list[Result] = []
         boxes = [Box(shelf, "b", {"x": ref("a")}), Box(shelf, "a")]
         made = make_plan(boxes, {})
         results = apply(boxes, made, {}, Io(None, None), clock.budget(), heard.append)

@@ -27,7 +27,6 @@ def actions(made: Plan) -> dict[str, str]:
     return {step.key.name: str(step.action) for step in made.steps}
 
 
-WANTED, FOUND, CHANGES = "wanted", "found", "changes"
 DIFFS: dict[str, tuple[Any, Any, dict[str, tuple[Any, Any]]]] = {
     # rule: (wanted x, found x, changes as name -> (from, to))
     "equal values are no change": (1, 1, {}),

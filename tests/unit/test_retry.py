@@ -50,7 +50,7 @@ def test_a_permanent_error_is_raised_at_once(clock: Clock, error: Error) -> None
 
 
 def test_a_bug_of_ours_is_not_tried_again(clock: Clock) -> None:
-    tries = []
+    tries: list[None] = []
 
     def broken() -> None:
         tries.append(None)

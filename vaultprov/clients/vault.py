@@ -7,6 +7,7 @@ plugin's `path_login.go`; a body that may hold a secret is scrubbed before it be
 from __future__ import annotations
 
 import contextlib
+import re
 import ssl
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -247,9 +248,12 @@ def _login_failed(mount: str, payload: Fields, messages: tuple[str, ...]) -> Log
 def _unreachable(address: str, error: requests.exceptions.RequestException) -> Unreachable:
     text = scrub(str(error))
     if isinstance(error, requests.exceptions.SSLError):
+        plain = "wrong version number" in text.lower().replace("_", " ")
         return Unreachable(
             f"Vault {address}: TLS failed: {_tail(text)}",
-            hint="set VAULT_CACERT to the CA of Vault's certificate",
+            hint="the server speaks plain HTTP: set VAULT_ADDR to http://..."
+            if plain
+            else "set VAULT_CACERT to the CA of Vault's certificate",
         )
     if isinstance(error, requests.exceptions.Timeout):
         return Unreachable(
@@ -270,6 +274,6 @@ def _unreachable(address: str, error: requests.exceptions.RequestException) -> U
 
 def _tail(text: str) -> str:
     """The innermost reason of requests' nested messages."""
-    for opening in ("Caused by ", "NewConnectionError("):
-        text = text.rpartition(opening)[2] if opening in text else text
-    return text.strip("()' \"").rpartition("> ")[2] or text
+    innermost = text.rpartition("(Caused by ")[2] or text
+    told = re.search(r"\] (.*?)(?: \(_ssl\.c:\d+\))?['\")]*$", innermost)
+    return told[1] if told else innermost.strip("()'\" ")

@@ -105,10 +105,7 @@ class CountingProxy:
         self.connections = 0
 
     def writes(self, reads: Sequence[str] = READS) -> list[Exchange]:
-        """The exchanges whose request would change state, whatever came of it.
-
-        reads: regular expressions for the paths that do not count.
-        """
+        """The exchanges whose request would change state, answered or not; see `READS`."""
         sent = [each for each in self.exchanges if each.method not in {"GET", "HEAD", "LIST"}]
         return [each for each in sent if not any(re.search(read, each.path) for read in reads)]
 
@@ -136,12 +133,13 @@ def counting_proxy(
     fault: asked about every request (`status` 0); called in the proxy's thread: it must be quick.
     """
     target = urlsplit(upstream)
-    tls = target.scheme == "https"
-    certificate = serving_certificate() if tls else None
+    certificate = serving_certificate() if target.scheme == "https" else None
     served = _server_context(certificate) if certificate else None
-    trusted = ssl.create_default_context(cadata=upstream_ca_pem) if tls else None
+    trusted = ssl.create_default_context(cadata=upstream_ca_pem) if certificate else None
     connect = partial(asyncio.open_connection, target.hostname, target.port, ssl=trusted)
     listener = socket.create_server(("127.0.0.1", 0))
+    # asyncio does this only to sockets that it makes; accepted ones inherit it from the listener.
+    listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
     address = f"{target.scheme}://127.0.0.1:{listener.getsockname()[1]}"
     proxy = CountingProxy(address, certificate.ca if certificate else None)
     relay = _Relay(proxy, connect, delay / 2, fault or (lambda _: None))
@@ -243,6 +241,7 @@ class _Message:
     async def body(self, reader: asyncio.StreamReader) -> AsyncIterator[tuple[bytes, bool]]:
         """The pieces of the body as they come, framing included, each with "it is the last"."""
         if self.fields.get("transfer-encoding") == "chunked":
+            yield b"", False  # the head may go on: the first event of a watch can take long
             while size := int((line := await reader.readuntil(b"\r\n")).split(b";")[0], 16):
                 yield line + await reader.readexactly(size + 2), False
             yield line + await reader.readexactly(2), True  # neither of our servers has trailers

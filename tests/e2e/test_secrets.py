@@ -1,0 +1,163 @@
+"""Secrets never leave their place: no output, log, document, process list or file has them."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.conftest import CANARY, Lab
+from tests.e2e.worlds import kubernetes, login, reviewer_token, watched, workload_token
+
+
+def command_lines() -> Iterator[str]:
+    """The command lines of all processes, as anybody on the machine sees them."""
+    for file in Path("/proc").glob("[0-9]*/cmdline"):
+        try:
+            yield file.read_text()
+        except OSError:
+            continue
+
+
+@pytest.mark.skipif(not Path("/proc/self/cmdline").exists(), reason="reads Linux's process list")
+def test_no_secret_is_seen_in_the_process_list(site: Lab) -> None:
+    with watched(site, delay=0.02) as desk:
+        words = ["onboard", "--env", "moc", "--cluster", "smaug", *desk.flags]
+        child = subprocess.Popen(
+            [sys.executable, "-m", "vaultprov", *words],
+            cwd=desk.lab.folder,
+            env=dict(desk.lab.env),
+            stdout=subprocess.DEVNULL,
+        )
+        seen = ""
+        while child.poll() is None:
+            seen = "".join(command_lines())
+            for secret in (site.env["VAULT_TOKEN"], site.kube.token, CANARY, "eyJ"):
+                assert secret not in seen
+        assert child.returncode == 0
+        assert "vaultprov" in seen
+
+
+def test_no_file_is_left_behind(site: Lab, tmp_path_factory: pytest.TempPathFactory) -> None:
+    """Neither in the working folder nor in the temporary folder."""
+    temporary = tmp_path_factory.mktemp("tmp")
+    before = {file.name for file in site.folder.iterdir()}
+    for words in (["--output", "json"], ["--reviewer", "token"], ["--reviewer", "client"]):
+        assert site.onboard(*words, TMPDIR=str(temporary)).code == 0
+    assert {file.name for file in site.folder.iterdir()} == before
+    assert list(temporary.rglob("*")) == []
+
+
+def test_the_kv_values_are_never_read(site: Lab) -> None:
+    kv = site.vault.secrets.kv.v2
+    kv.create_or_update_secret("moc/smaug/db", {"password": CANARY}, mount_point="k8s_secrets")
+    with watched(site) as desk:
+        assert desk.onboard().code == 0
+        reads = [e.path for e in desk.vault.exchanges if "/k8s_secrets/data" in e.path]
+    assert len(reads) == 2
+    assert all(path.endswith("/vaultprov-proof") for path in reads)
+
+
+def test_errors_cut_what_may_be_secret(site: Lab) -> None:
+    """A server that echoes a token in its error does not make us print it."""
+    from vaultprov.devenv.proxy import Fault
+
+    token = workload_token_shape()
+    body = f'{{"errors":["cannot use {token}"]}}'
+    with watched(site, vault_fault=lambda _: Fault.status(400, body)) as desk:
+        done = desk.onboard()
+    assert token not in done.out + done.err
+    assert "<redacted>" in done.err
+
+
+def workload_token_shape() -> str:
+    return "eyJhbGciOiJSUzI1NiJ9.eyJzdWIiOiJjYW5hcnkifQ.c2lnbmF0dXJl"
+
+
+@pytest.mark.parametrize("method", ["approle", "jwt", "kubernetes"])
+def test_a_login_of_our_own_works_and_its_token_is_revoked(site: Lab, method: str) -> None:
+    env = prepared(site, method)
+    without = {k: v for k, v in site.env.items() if k != "VAULT_TOKEN"}
+    before = accessors(site)
+    desk = Lab(site.folder, {**without, **env}, site.id, site.vault, site.kube, site.spoken)
+    done = desk.onboard("--auth", method)
+    assert done.code == 0, done.err
+    assert accessors(site) <= before, "a token of the run is still alive"
+
+
+def test_a_secret_comes_from_standard_input_or_a_file_too(site: Lab) -> None:
+    env = prepared(site, "approle")
+    secret = env.pop("VAULTPROV_AUTH_SECRET")
+    without = {k: v for k, v in site.env.items() if k != "VAULT_TOKEN"}
+    desk = Lab(site.folder, {**without, **env}, site.id, site.vault, site.kube, site.spoken)
+    words = ["status", "--env", "moc", "--cluster", "smaug", "--auth", "approle"]
+    assert desk.run(*words).code == 2
+    assert desk.run(*words, "--auth-secret-file", "-", stdin=secret + "\n").code == 0
+    file = site.folder / "secret-id"
+    file.write_text(secret)
+    assert desk.run(*words, "--auth-secret-file", str(file)).code == 0
+    assert desk.run(*words, "--auth-secret-file", "/nonexistent").code == 2
+
+
+def prepared(lab: Lab, method: str) -> dict[str, str]:
+    """A login method with a role that has the provisioner's policy; the variables to use it."""
+    vault = lab.vault
+    if method == "approle":
+        vault.sys.enable_auth_method("approle")
+        vault.auth.approle.create_or_update_approle("ci", token_policies=["vaultprov-provisioner"])
+        role = vault.auth.approle.read_role_id("ci")["data"]["role_id"]
+        secret = vault.auth.approle.generate_secret_id("ci")["data"]["secret_id"]
+        return {"VAULTPROV_VAULT_AUTH_ROLE": role, "VAULTPROV_AUTH_SECRET": secret}
+    account = f"ci-{lab.id}"
+    path = "/api/v1/namespaces/default/serviceaccounts"
+    kubernetes(lab, "POST", path, {"metadata": {"name": account}})
+    jwt = workload_token(lab, f"default/{account}")
+    if method == "kubernetes":
+        assert lab.onboard().code == 0
+        vault.sys.enable_auth_method("kubernetes", path="ci")
+        config = {"kubernetes_host": lab.kube.server, "kubernetes_ca_cert": lab.kube.ca_pem}
+        config |= {"disable_local_ca_jwt": True, "token_reviewer_jwt": reviewer_token(lab)}
+        vault.adapter.post("/v1/auth/ci/config", json=config)
+        bound = {
+            "bound_service_account_names": account,
+            "bound_service_account_namespaces": "default",
+        }
+        role = {**bound, "token_policies": ["vaultprov-provisioner"]}
+        vault.adapter.post("/v1/auth/ci/role/ci", json=role)
+        assert login(lab, jwt, "ci", "ci")["client_token"]
+    else:
+        vault.sys.enable_auth_method("jwt", path="ci")
+        keys = kubernetes(lab, "GET", "/openid/v1/jwks")
+        vault.adapter.post("/v1/auth/ci/config", json={"jwt_validation_pubkeys": [pem(keys)]})
+        role = {"role_type": "jwt", "user_claim": "sub", "bound_audiences": ["vault"]}
+        role |= {"token_policies": ["vaultprov-provisioner"]}
+        vault.adapter.post("/v1/auth/ci/role/ci", json=role)
+    return {
+        "VAULTPROV_VAULT_AUTH_MOUNT": "ci",
+        "VAULTPROV_VAULT_AUTH_ROLE": "ci",
+        "VAULTPROV_AUTH_SECRET": jwt,
+    }
+
+
+def pem(keys: dict[str, list[dict[str, str]]]) -> str:
+    """The first key of a JWKS as PEM."""
+    import base64
+
+    from cryptography.hazmat.primitives.asymmetric.rsa import RSAPublicNumbers
+    from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
+
+    def number(text: str) -> int:
+        return int.from_bytes(base64.urlsafe_b64decode(text + "=="), "big")
+
+    key = keys["keys"][0]
+    public = RSAPublicNumbers(number(key["e"]), number(key["n"])).public_key()
+    return public.public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo).decode()
+
+
+def accessors(lab: Lab) -> set[str]:
+    """The accessors of all living tokens."""
+    keys: list[str] = lab.vault.list("auth/token/accessors")["data"]["keys"]
+    return set(keys)
