@@ -1,7 +1,8 @@
 """Real servers for the tests: an OpenBao per test, one Kubernetes API and provider per worker.
 
-VAULTPROV_TEST_KUBE says which Kubernetes API: `embedded` (the default) or `control-plane` (a real
-kube-apiserver, see scripts/control-plane). Tests that share one keep apart by their namespaces.
+VAULTPROV_TEST_KUBE says which Kubernetes API: `embedded` (the default), `control-plane` (a real
+kube-apiserver, see scripts/control-plane), or the kubeconfig of a cluster such as kind's, with its
+current context. Tests that share one keep apart by their namespaces.
 """
 
 from __future__ import annotations
@@ -21,11 +22,14 @@ import hvac
 import pytest
 import yaml
 
+from vaultprov.clients.kubeconfig import connect
 from vaultprov.devenv.control_plane import control_plane
 from vaultprov.devenv.kube_api import serve
 from vaultprov.devenv.kubeconfig import write_kubeconfig
 from vaultprov.devenv.oidc import OidcProvider, oidc_provider
 from vaultprov.devenv.openbao import OpenBao, openbao
+from vaultprov.kube import objects
+from vaultprov.model import ServiceAccount
 
 CANARY = "canary-3f9a1c-never-to-be-seen"
 _ids = itertools.count(1)
@@ -42,12 +46,27 @@ class Kube:
 
 @pytest.fixture(scope="session")
 def kube(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Kube]:
-    if os.environ.get("VAULTPROV_TEST_KUBE", "embedded") == "control-plane":
+    which = os.environ.get("VAULTPROV_TEST_KUBE", "embedded")
+    if which == "embedded":
+        with serve() as api:
+            yield Kube(api.server, api.ca_pem, api.admin_token)
+    elif which == "control-plane":
         with control_plane(tmp_path_factory.mktemp("control-plane")) as real:
             yield Kube(real.server, real.ca_pem, real.admin_token)
     else:
-        with serve() as api:
-            yield Kube(api.server, api.ca_pem, api.admin_token)
+        yield _of_kubeconfig(which)
+
+
+def _of_kubeconfig(file: str) -> Kube:
+    """A cluster that is there already; its admin is a ServiceAccount of ours with a day's token."""
+    cluster = connect(None, file)
+    account = ServiceAccount("kube-system", "vaultprov-tests")
+    cluster.client.apply(objects.service_account(account))
+    binding = objects.reviewer_binding("vaultprov-tests", [account])
+    binding["roleRef"]["name"] = "cluster-admin"
+    cluster.client.apply(binding)
+    granted = cluster.client.request_token(account.namespace, account.name, (), 86400)
+    return Kube(cluster.client.server, cluster.ca_pem, granted.token.reveal())
 
 
 @pytest.fixture(scope="session")

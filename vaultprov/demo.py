@@ -54,7 +54,7 @@ def play(command: Command, *, keep: bool) -> int:
     keep: the servers stay, and how to use and to end them is printed. Otherwise nothing is left, on
     Ctrl-C too. Raises Error when a server cannot be started.
     """
-    unwind_on_signals()
+    unwind_on_signals(130)
     folder = Path(tempfile.mkdtemp(prefix="vaultprov-demo-"))
     kept = False
     try:

@@ -193,9 +193,7 @@ class TestServerSideApply:
         rest = admin.apply(path, config_map())
         assert rest.body["data"] == {"shared": "1"}
 
-    def test_a_plain_write_takes_the_fields_that_it_changes(
-        self, admin: Client, path: str
-    ) -> None:
+    def test_a_plain_write_takes_the_fields_that_it_changes(self, admin: Client, path: str) -> None:
         admin.apply(path, config_map(x="1", y="1"))
         patched = admin.merge(path, {"data": {"x": "2"}})
         assert owners(patched.body) == {
@@ -223,8 +221,10 @@ class TestServerSideApply:
                 "",
                 config_map(),
                 422,
-                ('PatchOptions.meta.k8s.io "" is invalid: fieldManager: Required value:'
-                " is required for apply patch"),
+                (
+                    'PatchOptions.meta.k8s.io "" is invalid: fieldManager: Required value:'
+                    " is required for apply patch"
+                ),
             ),
             ("?fieldManager=m", "a: [yaml", 400, "error decoding YAML"),
             ("?fieldManager=m", {"kind": "ConfigMap"}, 400, "Incorrect version specified"),
@@ -305,8 +305,10 @@ class TestTokens:
         assert refused.refusal == (
             422,
             "Invalid",
-            ('TokenRequest.authentication.k8s.io "" is invalid: spec.expirationSeconds: Invalid'
-            f" value: {seconds}: {why}"),
+            (
+                'TokenRequest.authentication.k8s.io "" is invalid: spec.expirationSeconds: Invalid'
+                f" value: {seconds}: {why}"
+            ),
         )
 
     def test_a_forged_token_is_refused(self, admin: Client, account: str, namespace: str) -> None:
@@ -321,9 +323,9 @@ class TestTokens:
             client = Client(capped)
             client.post(path, {"metadata": {"name": "sa"}})
             body = client.post(f"{path}/sa/token", {"spec": {"expirationSeconds": 7200}}).body
-            claims = json.loads(base64.urlsafe_b64decode(
-                body["status"]["token"].split(".")[1] + "=="
-            ))
+            claims = json.loads(
+                base64.urlsafe_b64decode(body["status"]["token"].split(".")[1] + "==")
+            )
             assert claims["exp"] - claims["iat"] == body["spec"]["expirationSeconds"] == 900
 
     def test_a_token_expires_after_the_leeway(self) -> None:
@@ -429,8 +431,10 @@ class TestAccess:
         assert listed.refusal == (
             403,
             "Forbidden",
-            ('serviceaccounts is forbidden: User "dev" cannot list resource "serviceaccounts"'
-            f' in API group "" in the namespace "{namespace}"'),
+            (
+                'serviceaccounts is forbidden: User "dev" cannot list resource "serviceaccounts"'
+                f' in API group "" in the namespace "{namespace}"'
+            ),
         )
         assert dev.get(f"{RBAC}/clusterroles/x").refusal[2] == (
             'clusterroles.rbac.authorization.k8s.io "x" is forbidden: User "dev" cannot get'
@@ -520,9 +524,7 @@ class TestObjects:
         answer = admin.get("/apis/none.example/v1/things")
         assert answer == Answer(404, "404 page not found\n")
 
-    def test_a_write_that_changes_nothing_keeps_the_version(
-        self, admin: Client, maps: str
-    ) -> None:
+    def test_a_write_that_changes_nothing_keeps_the_version(self, admin: Client, maps: str) -> None:
         created = admin.post(maps, config_map(x="1")).body
         assert admin.merge(f"{maps}/cm", {"data": {"x": "1"}}).body == created
 
@@ -561,9 +563,11 @@ class TestObjects:
         assert admin.merge(f"{path}/b", {"roleRef": {"name": "s"}}).refusal == (
             422,
             "Invalid",
-            ('RoleBinding.rbac.authorization.k8s.io "b" is invalid: roleRef: Invalid value:'
-            ' rbac.RoleRef{APIGroup:"rbac.authorization.k8s.io", Kind:"Role", Name:"s"}:'
-            " cannot change roleRef"),
+            (
+                'RoleBinding.rbac.authorization.k8s.io "b" is invalid: roleRef: Invalid value:'
+                ' rbac.RoleRef{APIGroup:"rbac.authorization.k8s.io", Kind:"Role", Name:"s"}:'
+                " cannot change roleRef"
+            ),
         )
 
     def test_finalizers_hold_an_object_back(self, admin: Client, maps: str) -> None:

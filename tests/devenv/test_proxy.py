@@ -24,6 +24,7 @@ class Upstream(BaseHTTPRequestHandler):
     """Answers with what it was sent; /watch sends one chunk whenever the test releases it."""
 
     protocol_version = "HTTP/1.1"
+    disable_nagle_algorithm = True
     released: threading.Semaphore
     seen: list[str]
 

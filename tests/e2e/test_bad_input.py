@@ -10,6 +10,7 @@ import pytest
 
 from tests.conftest import Lab
 from tests.e2e.worlds import kubernetes, snapshot, vault_read, watched
+from vaultprov.devenv.certificates import serving_certificate
 from vaultprov.devenv.kubeconfig import write_kubeconfig
 from vaultprov.devenv.openbao import openbao, uninitialised_openbao
 
@@ -173,10 +174,8 @@ def test_a_wrong_kubeconfig_leaves_vault_untouched(
 
 def pointing_at(lab: Lab, server: str, token: str = "", ca_pem: str | None = "") -> str:
     """A kubeconfig with one thing wrong. ca_pem None: the CA of somebody else."""
-    from vaultprov.devenv.process import serving_certificate
-
     if ca_pem is None:
-        ca_pem = serving_certificate().ca_pem
+        ca_pem = serving_certificate().ca
     file = lab.folder / "pointing"
     return str(
         write_kubeconfig(

@@ -170,7 +170,10 @@ def test_a_recreated_reviewer_account_is_found_in_token_mode(site: Lab) -> None:
 
 def test_a_reviewer_that_vault_lost_behind_our_back_is_renewed_on_demand(onboarded: Lab) -> None:
     """The JWT is write-only: a replaced one shows only in the proof, whose hint mends it."""
-    config = {"kubernetes_host": onboarded.kube.server, "kubernetes_ca_cert": onboarded.kube.ca_pem}
+    config: dict[str, object] = {
+        "kubernetes_host": onboarded.kube.server,
+        "kubernetes_ca_cert": onboarded.kube.ca_pem,
+    }
     config |= {"disable_local_ca_jwt": True, "token_reviewer_jwt": "somebody-elses"}
     onboarded.vault.adapter.post("/v1/auth/smaug-k8s/config", json=config)
     failed = onboarded.onboard()

@@ -118,7 +118,10 @@ def prepared(lab: Lab, method: str) -> dict[str, str]:
     if method == "kubernetes":
         assert lab.onboard().code == 0
         vault.sys.enable_auth_method("kubernetes", path="ci")
-        config = {"kubernetes_host": lab.kube.server, "kubernetes_ca_cert": lab.kube.ca_pem}
+        config: dict[str, object] = {
+            "kubernetes_host": lab.kube.server,
+            "kubernetes_ca_cert": lab.kube.ca_pem,
+        }
         config |= {"disable_local_ca_jwt": True, "token_reviewer_jwt": reviewer_token(lab)}
         vault.adapter.post("/v1/auth/ci/config", json=config)
         bound = {

@@ -113,7 +113,7 @@ class Server:
     def __post_init__(self) -> None:
         self.lock = threading.RLock()
         self.auth = Mounts("auth_", self._auth_backend)
-        self.mounts = Mounts("", lambda kind: Nothing() if kind == "kv" else None)
+        self.mounts = Mounts("", lambda kind: Nothing() if kind in ("kv", "transit") else None)
         self.mounts.enable("secret", {"type": "kv", "options": {"version": "2"}})
         self.auth.enable("token", {"type": "token"})
         self.identity = Identity(self._accessors)

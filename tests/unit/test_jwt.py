@@ -37,13 +37,8 @@ def test_a_payload_that_is_no_object_claims_nothing() -> None:
     assert claims(token(["a"])) == {}
 
 
-@pytest.mark.parametrize(
-    "text", ["", "canary", "a.canary", "canary.e30", "a.!!!.c", "a.\u00e9.c", "a.gIGC.c"]
-)
+@pytest.mark.parametrize("text", ["", "canary", "a.canary", "a.!!!.c", "a.\u00e9.c", "a.gIGC.c"])
 def test_what_is_no_token_is_refused_and_not_shown(text: str) -> None:
-    if text == "canary.e30":
-        assert claims(Secret(text)) == {}
-        return
     with pytest.raises(ConfigError) as caught:
         claims(Secret(text))
     assert caught.value.message == "the reviewer JWT is not a JSON Web Token"

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import pytest
 
-from vaultprov.errors import ConfigError
 from vaultprov.model import NamePatterns, Onboarding, Reviewer, Scope, ServiceAccount
 from vaultprov.names import Names, joined
 
@@ -34,12 +33,6 @@ def test_roles_and_policies_are_lower_case_as_vault_makes_them() -> None:
     names = Names.of(Onboarding("moc", "smaug", names=patterns))
     assert (names.role, names.read_policy, names.write_policy) == ("ops-moc", "r", "rw")
     assert names.group == "Admins", "the identity provider's spelling"
-
-
-def test_a_value_is_no_pattern() -> None:
-    """An environment is filled in once: its text is not looked at for placeholders again."""
-    with pytest.raises(ConfigError):
-        Names.of(Onboarding("{cluster}", "smaug"))
 
 
 def test_the_scope_chooses_the_read_policy_alone() -> None:

@@ -1,4 +1,4 @@
-"""The shipped policies grant what they say, and a broken template is reported where it is broken."""
+"""The shipped policies grant what they say; a broken template is reported with file and line."""
 
 from __future__ import annotations
 

@@ -83,9 +83,16 @@ def test_a_vault_on_loopback_is_still_not_in_the_cluster() -> None:
 
 @pytest.mark.parametrize(
     ("name", "yes"),
-    [("localhost", True), ("a.localhost", True), ("127.0.0.1", True), ("::1", True)]
-    + [("localhost.example.com", False), ("notlocalhost", False), ("10.0.0.1", False)]
-    + [("", False)],
+    [
+        ("localhost", True),
+        ("a.localhost", True),
+        ("127.0.0.1", True),
+        ("::1", True),
+        ("localhost.example.com", False),
+        ("notlocalhost", False),
+        ("10.0.0.1", False),
+        ("", False),
+    ],
 )
 def test_loopback(name: str, yes: bool) -> None:
     assert is_loopback(name) is yes

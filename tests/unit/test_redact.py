@@ -12,8 +12,6 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
 from vaultprov.redact import Secret, scrub
 from vaultprov.resource import GrantedToken, State
@@ -84,18 +82,13 @@ def test_a_secret_known_by_its_fingerprint_has_no_value() -> None:
 
 def test_secrets_are_equal_when_their_fingerprints_are() -> None:
     same = Secret.known_by(SECRET.fingerprint)
-    assert SECRET == same
+    assert same == SECRET
     assert hash(SECRET) == hash(same)
     assert SECRET not in (Secret("other"), Secret.known_by("unknown"), VALUE, None)
 
 
 def test_a_fingerprint_is_half_a_sha256() -> None:
     assert Secret("abc").fingerprint == "sha256:ba7816bf8f01cfea414140de5dae2223"
-
-
-@given(st.text(min_size=8))
-def test_no_value_is_in_its_own_repr(value: str) -> None:
-    assert value not in repr(Secret(value)).removeprefix("<secret sha256:").removesuffix(">")
 
 
 @pytest.mark.xfail(strict=True, reason="redact: compare_digest takes ASCII alone")

@@ -20,16 +20,18 @@ from typing import Any
 import urllib3
 from cryptography.hazmat.primitives.asymmetric import rsa
 
+from vaultprov.devenv.certificates import (
+    ServingCertificate,
+    private_key_pem,
+    serving_certificate,
+)
 from vaultprov.devenv.kubeconfig import write_kubeconfig
 from vaultprov.devenv.process import (
     Child,
     DevenvError,
-    ServingCertificate,
     answers_200,
     free_port,
-    private_key_pem,
     retry_port_taken,
-    serving_certificate,
     start,
     unwind_on_signals,
     wait_until,

@@ -11,7 +11,6 @@ import itertools
 import re
 import socket
 import ssl
-import tempfile
 import threading
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
@@ -21,7 +20,7 @@ from http import HTTPStatus
 from time import perf_counter
 from urllib.parse import urlsplit
 
-from vaultprov.devenv.process import ServingCertificate, serving_certificate
+from vaultprov.devenv.certificates import serving_certificate
 
 # Requests that change no lasting state, though their method says otherwise: questions, logins,
 # logouts, short-lived tokens and dry runs. Regular expressions to search `Exchange.path` for.
@@ -134,7 +133,7 @@ def counting_proxy(
     """
     target = urlsplit(upstream)
     certificate = serving_certificate() if target.scheme == "https" else None
-    served = _server_context(certificate) if certificate else None
+    served = certificate.server_context() if certificate else None
     trusted = ssl.create_default_context(cadata=upstream_ca_pem) if certificate else None
     connect = partial(asyncio.open_connection, target.hostname, target.port, ssl=trusted)
     listener = socket.create_server(("127.0.0.1", 0))
@@ -155,15 +154,6 @@ def counting_proxy(
             loop.call_soon_threadsafe(loop.stop)
             thread.join()
             server.close()
-
-
-def _server_context(certificate: ServingCertificate) -> ssl.SSLContext:
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    with tempfile.NamedTemporaryFile("w") as file:  # which `ssl` insists on
-        file.write(certificate.certificate + certificate.key)
-        file.flush()
-        context.load_cert_chain(file.name)
-    return context
 
 
 @dataclass(frozen=True, slots=True)

@@ -22,6 +22,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 
+from vaultprov.devenv.certificates import serving_certificate
 from vaultprov.devenv.kube_api.api import Api
 from vaultprov.devenv.kube_api.authn import Authenticator
 from vaultprov.devenv.kube_api.bootstrap import bootstrap
@@ -32,7 +33,6 @@ from vaultprov.devenv.kube_api.resources import Registry
 from vaultprov.devenv.kube_api.reviews import Reviews
 from vaultprov.devenv.kube_api.server import RequestRecord, Server
 from vaultprov.devenv.kube_api.store import Store
-from vaultprov.devenv.kube_api.tls import issue
 from vaultprov.devenv.kube_api.tokens import Tokens
 
 __all__ = ["KubeApi", "RequestRecord", "serve"]
@@ -63,7 +63,7 @@ def serve(
     `static_tokens` are further bearer tokens with their user and groups, and `max_token_seconds`
     caps what TokenRequest grants (kube-apiserver's --service-account-max-token-expiration).
     """
-    certificates, store, tokens = issue(), Store(), Tokens()
+    certificate, store, tokens = serving_certificate(), Store(), Tokens()
     admin_token = secrets.token_urlsafe(32)
     administrator = {admin_token: ("vaultprov-admin", ("system:masters",))}
     objects, authorizer = Objects(store), Authorizer(store)
@@ -71,8 +71,8 @@ def serve(
     reviews = Reviews(objects, tokens, authenticator, authorizer, max_token_seconds)
     api = Api(objects, Registry(store), tokens, authenticator, authorizer, reviews)
     bootstrap(objects)
-    server = Server(api, certificates, port)
-    controllers = Controllers(objects, tokens, certificates.ca)
+    server = Server(api, certificate, port)
+    controllers = Controllers(objects, tokens, certificate.ca)
     acceptor = threading.Thread(
         target=server.serve_forever, args=(0.05,), name="kube-api-acceptor", daemon=True
     )
@@ -80,7 +80,7 @@ def serve(
     acceptor.start()
     try:
         url = f"https://127.0.0.1:{server.server_port}"
-        yield KubeApi(url, certificates.ca, admin_token, server.requests)
+        yield KubeApi(url, certificate.ca, admin_token, server.requests)
     finally:
         store.close()  # ends the watches and the controllers
         server.shutdown()

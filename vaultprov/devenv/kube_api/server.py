@@ -6,19 +6,16 @@ acknowledgement (40 ms) each.
 
 import contextlib
 import socket
-import ssl
 import sys
-import tempfile
 import threading
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from pathlib import Path
 from typing import Any, NamedTuple
 
+from vaultprov.devenv.certificates import ServingCertificate
 from vaultprov.devenv.kube_api.api import Api, Response, encoded
 from vaultprov.devenv.kube_api.request import parse
 from vaultprov.devenv.kube_api.status import Object
-from vaultprov.devenv.kube_api.tls import Certificates
 
 _HANDSHAKE_SECONDS = 10
 
@@ -38,10 +35,10 @@ class Server(ThreadingHTTPServer):
     daemon_threads = False
     request_queue_size = 128
 
-    def __init__(self, api: Api, certificates: Certificates, port: int) -> None:
+    def __init__(self, api: Api, certificate: ServingCertificate, port: int) -> None:
         self.api = api
         self.requests: list[RequestRecord] = []
-        self._tls = _server_context(certificates)
+        self._tls = certificate.server_context()
         self._connections: set[socket.socket] = set()
         self._lock = threading.Lock()
         super().__init__(("127.0.0.1", port), Handler)
@@ -130,15 +127,3 @@ class Handler(BaseHTTPRequestHandler):
 
 for _method in ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE"):
     setattr(Handler, f"do_{_method}", Handler.respond)
-
-
-def _server_context(certificates: Certificates) -> ssl.SSLContext:
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    context.minimum_version = ssl.TLSVersion.TLSv1_2
-    # The ssl module loads keys from files only; this one is gone again before anybody connects.
-    with tempfile.TemporaryDirectory() as folder:
-        chain, key = Path(folder, "tls.crt"), Path(folder, "tls.key")
-        chain.write_text(certificates.chain)
-        key.write_text(certificates.key)
-        context.load_cert_chain(chain, key)
-    return context
