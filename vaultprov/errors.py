@@ -72,7 +72,7 @@ class NotConverged(Error):
 
 
 class LoginFailed(Error):
-    """A login to Vault was refused."""
+    """A login to Vault was refused; transient when Vault does not say why."""
 
 
 class Refused(Error):

@@ -103,7 +103,7 @@ def execute(
     try:
         resources = _resources(request)
         if request.renew_reviewer and write:
-            _forget_reviewer(request, io)
+            budget.call(lambda: _forget_reviewer(request, io))
         observed = observe(resources, io, budget)
         plan = make_plan(resources, observed, request.allow)
         outcome = replace(
@@ -135,7 +135,7 @@ def _apply(
     on_event: OnEvent,
 ) -> Outcome:
     if plan.changes:
-        check_rights(resources, plan, io)
+        budget.call(lambda: check_rights(resources, plan, io))
     results = apply(resources, plan, observed, io, budget, on_event)
     outcome = replace(outcome, results=results)
     failures = [

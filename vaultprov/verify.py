@@ -41,22 +41,25 @@ def prove(onboarding: Onboarding, io: Io, budget: Budget, *, fresh: bool) -> tup
     fresh: the config was just written, so a refused login is tried again for as long as another
     node of Vault may need to load it.
     """
-    patience = Budget(timeout=min(budget.left(), _RELOAD)) if fresh else Budget(timeout=0)
+    patience = Budget(timeout=min(budget.left(), _RELOAD) if fresh else 0, attempts=100)
     with ThreadPoolExecutor(4) as pool:
         proofs = pool.map(
-            lambda account: _prove(onboarding, account, io, patience), onboarding.service_accounts
+            lambda account: _prove(onboarding, account, io, budget, patience),
+            onboarding.service_accounts,
         )
         return tuple(check for checks in proofs for check in checks)
 
 
 def _prove(
-    onboarding: Onboarding, account: ServiceAccount, io: Io, patience: Budget
+    onboarding: Onboarding, account: ServiceAccount, io: Io, budget: Budget, patience: Budget
 ) -> list[Check]:
     names = Names.of(onboarding)
     title = f"{account} logs in at auth/{names.auth_mount} as {names.role}"
     try:
-        token = _workload_token(onboarding, account, io)
-        session = patience.call(lambda: _login(io.vault, names, token))
+        token = budget.call(lambda: _workload_token(onboarding, account, io))
+        session = patience.call(
+            lambda: io.vault.login(names.auth_mount, {"role": names.role, "jwt": token})
+        )
     except (LoginFailed, Denied, ConfigError) as error:
         return [Check(title, ok=False, detail=error.message, hint=error.hint)]
     with _revoked(session):
@@ -65,8 +68,8 @@ def _prove(
         allowed = joined(onboarding.kv_mount, "data", onboarding.env, onboarding.cluster, _PROBE)
         other = joined(onboarding.kv_mount, "data", f"not-{onboarding.env}"[:63], _PROBE)
         with ThreadPoolExecutor(2) as pool:
-            reads = pool.submit(_can_read, session, allowed)
-            blind = pool.submit(_can_read, session, other)
+            reads = pool.submit(budget.call, lambda: _can_read(session, allowed))
+            blind = pool.submit(budget.call, lambda: _can_read(session, other))
             return [
                 Check(title, ok=True, detail=f"policies {held}"),
                 Check(
@@ -99,14 +102,6 @@ def _workload_token(onboarding: Onboarding, account: ServiceAccount, io: Io) -> 
         audiences += tuple([api] if isinstance(api, str) else api)
     granted = io.kube.request_token(account.namespace, account.name, audiences, TOKEN_SECONDS)
     return granted.token
-
-
-def _login(vault: VaultPort, names: Names, token: Secret) -> VaultPort:
-    try:
-        return vault.login(names.auth_mount, {"role": names.role, "jwt": token})
-    except LoginFailed as error:
-        error.transient = True
-        raise
 
 
 def _can_read(session: VaultPort, path: str) -> bool:

@@ -16,7 +16,7 @@ def group_name(w: World) -> str:
 
 
 def group(w: World) -> Group:
-    return Group(group_name(w), ("MOC-kv-rw",), {"responsibility": "Vault moc Admin"})
+    return Group(group_name(w), ("moc-kv-rw",), {"responsibility": "Vault moc Admin"})
 
 
 def find_group(w: World, name: str = "") -> dict[str, Any]:

@@ -4,8 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from enum import StrEnum
 
 from tests.kinds.world import Resources, World
+
+
+class Removal(StrEnum):
+    """What comes of a plan that wants the resource gone."""
+
+    GONE = "it goes"
+    REFUSED = "it is the site's"
+    NOTHING_TO_DO = "Vault has no delete for it: it goes with its mount"
+    NEVER_TRIED = "nothing of it is ours"
+
 
 ByHand = Callable[[World], object]
 NO_FLAG_HELPS = "no flag helps"
@@ -53,7 +64,7 @@ class Stranger:
 
     made: ByHand
     flag: str = "--adopt"
-    kept: Callable[[World], bool] = lambda world: True  # noqa: ARG005 - nothing besides
+    kept: Callable[[World], bool] = lambda _: True
 
 
 @dataclass(frozen=True)
@@ -63,7 +74,6 @@ class Kind:
     fixed: fields that cannot be edited by hand, or not so that it is seen, and why.
     stranger, twin: the resource as somebody else made it, different from or equal to what we want;
     or why there is no such thing.
-    stays: why a plan cannot remove it.
     """
 
     name: str
@@ -74,7 +84,7 @@ class Kind:
     edits: tuple[Edit, ...] = ()
     fixed: Mapping[str, str] = field(default_factory=dict)
     others: tuple[Other, ...] = ()
-    stays: str = ""
+    removal: Removal = Removal.GONE
 
     def __str__(self) -> str:
         return self.name

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from tests.fakes.hands import Object
-from tests.kinds.kind import ByHand, Edit, Kind, Other, Stranger
+from tests.kinds.kind import ByHand, Edit, Kind, Other, Removal, Stranger
 from tests.kinds.login_kinds import account_manifests
 from tests.kinds.world import Resources, World
 from vaultprov.kube import objects
@@ -85,10 +85,10 @@ def _made_anew(manifest: Any, **change: Any) -> ByHand:
 BARE_NAMESPACE = Kind(
     "bare-namespace",
     objects.bare_namespace,
-    lambda w: [Manifest(objects.bare_namespace("kube-system"))],
+    lambda _: [Manifest(objects.bare_namespace("kube-system"))],
     stranger="nothing of it is ours",
-    twin=lambda w: None,  # noqa: ARG005 - every cluster has it
-    stays="nothing of it is ours",
+    twin=lambda _: None,  # every cluster has it
+    removal=Removal.NEVER_TRIED,
 )
 
 NAMESPACE = Kind(
@@ -151,15 +151,17 @@ def _secret(w: World) -> Resources:
     return [*needs, Manifest(token_secret(w), ("type",), 30, (needs[-1].key,))]
 
 
+def _filled_by_hand(w: World) -> None:
+    w.hands.create(bare(token_secret(w)))
+    w.kube.port.wait(token_secret(w), lambda live: "token" in (live.get("data") or {}), 30)
+
+
 TOKEN_SECRET = Kind(
     "token-secret",
     objects.token_secret,
     _secret,
     stranger=Stranger(lambda w: w.hands.create(bare(token_secret(w), type="Opaque"))),
-    twin=lambda w: (
-        w.hands.create(bare(token_secret(w))),
-        w.kube.port.wait(token_secret(w), lambda live: "token" in (live.get("data") or {}), 30),
-    ),
+    twin=_filled_by_hand,
     edits=(
         Edit(_LABELS, _patched(token_secret, _THEIR_LABELS)),
         Edit("type", _made_anew(token_secret, type="Opaque"), "--adopt", also=("data.token",)),

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from tests.kinds.kind import ByHand, Edit, Kind, Other, Stranger
+from tests.kinds.kind import ByHand, Edit, Kind, Other, Removal, Stranger
 from tests.kinds.world import Resources, World
 from vaultprov.kube import objects
 from vaultprov.kube.manifest import Manifest
@@ -147,7 +147,6 @@ _CONFIG_OTHERS = (
     ),
 )
 _NO_MARKER = "it has no marker of its own: its mount's is asked"
-_WITH_MOUNT = "Vault has no delete for it: it goes with its mount"
 
 
 def _config_kind(
@@ -164,7 +163,7 @@ def _config_kind(
         twin=_NO_MARKER,
         edits=(*_CONFIG_EDITS, *edits),
         others=tuple(others),
-        stays=_WITH_MOUNT,
+        removal=Removal.NOTHING_TO_DO,
     )
 
 
@@ -214,8 +213,9 @@ def exclusive_role(w: World) -> Resources:
 
 
 def role_by_hand(w: World, **change: Any) -> None:
-    """Somebody writes some fields of the role; the selector is lost unless it is among them."""
-    w.send(role_path(w), change)
+    """Somebody writes some fields of the role, and the selector, which would be lost."""
+    kept = w.find(role_path(w))[_SELECTOR]
+    w.send(role_path(w), {_SELECTOR: kept, **change})
 
 
 def bound(**change: Any) -> ByHand:

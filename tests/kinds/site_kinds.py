@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from tests.kinds.kind import NO_FLAG_HELPS, ByHand, Edit, Kind, Other, Stranger
+from tests.kinds.kind import NO_FLAG_HELPS, ByHand, Edit, Kind, Other, Removal, Stranger
 from tests.kinds.world import Resources, World
 from vaultprov.model import Oidc
 from vaultprov.redact import Secret
@@ -42,7 +42,7 @@ SECRETS_MOUNT = Kind(
         Edit("version", _remounted(type="kv"), NO_FLAG_HELPS),
         Edit("type", _remounted(type="transit"), NO_FLAG_HELPS, also=("version",)),
     ),
-    stays="it is the site's, and holds the secrets",
+    removal=Removal.REFUSED,
 )
 
 
@@ -60,7 +60,7 @@ OIDC_MOUNT = Kind(
     ),
     twin=lambda w: w.send(f"sys/auth/{w.oidc}", {"type": "oidc", "description": "theirs"}),
     edits=(Edit("type", _oidc_remounted, NO_FLAG_HELPS),),
-    stays="it is the site's: people log in through it",
+    removal=Removal.REFUSED,
 )
 
 
@@ -133,7 +133,7 @@ OIDC_CONFIG = Kind(
             lambda w: w.description(w.oidc).endswith(" | note"),
         ),
     ),
-    stays="Vault has no delete for it: it goes with its mount",
+    removal=Removal.NOTHING_TO_DO,
 )
 
 

@@ -10,7 +10,7 @@ from collections.abc import Iterator
 import pytest
 
 import vaultprov.vault
-from tests.kinds.kind import NO_FLAG_HELPS, Edit, Kind, Other, Stranger
+from tests.kinds.kind import NO_FLAG_HELPS, Edit, Kind, Other, Removal, Stranger
 from tests.kinds.table import KINDS
 from tests.kinds.world import Unwanted, World, changing, fields_of, step_of
 from vaultprov.kube import manifest, objects
@@ -32,10 +32,8 @@ def pairs(name: str) -> pytest.MarkDecorator:
 
 
 def kinds_of_the_product() -> Iterator[object]:
-    modules = [manifest]
-    for found in pkgutil.iter_modules(vaultprov.vault.__path__, "vaultprov.vault."):
-        modules.append(importlib.import_module(found.name))
-    for module in modules:
+    found = pkgutil.iter_modules(vaultprov.vault.__path__, "vaultprov.vault.")
+    for module in (manifest, *(importlib.import_module(each.name) for each in found)):
         for _, found_class in inspect.getmembers(module, inspect.isclass):
             if found_class.__module__ == module.__name__ and hasattr(found_class, "wanted"):
                 yield found_class
@@ -125,28 +123,38 @@ def test_what_others_add_is_no_drift_and_stays(kind: Kind, other: Other, world: 
 
 @every_kind
 def test_removed_it_is_gone_and_removing_it_again_is_fine(kind: Kind, world: World) -> None:
+    if kind.removal is not Removal.GONE:
+        pytest.skip(kind.removal)
     resources = kind.make(world)
     world.apply(resources)
     found = resources[-1].read(world.io())
     assert found is not None
     unwanted = [Unwanted(resources[-1])]
-    if kind.stays:
-        world.forget_writes()
-        assert world.plan(unwanted, *_ALL_FLAGS).refused() or not _removes(kind, world)
-        return
     world.apply(unwanted)
     assert resources[-1].read(world.io()) is None
     assert changing(world.plan(unwanted)) == []
     resources[-1].remove(world.io(), found)
 
 
-def _removes(kind: Kind, world: World) -> bool:
-    """Whether `remove` writes anything."""
-    resource = kind.make(world)[-1]
-    found = resource.read(world.io())
+@pytest.mark.parametrize("kind", [k for k in KINDS if k.removal is Removal.REFUSED], ids=str)
+def test_what_is_the_sites_is_never_removed(kind: Kind, world: World) -> None:
+    resources = kind.make(world)
+    world.apply(resources)
+    assert world.plan([Unwanted(resources[-1])], *_ALL_FLAGS).refused()
+
+
+@pytest.mark.parametrize("kind", [k for k in KINDS if k.removal is Removal.NOTHING_TO_DO], ids=str)
+def test_a_config_goes_with_its_mount_and_not_before(kind: Kind, world: World) -> None:
+    resources = kind.make(world)
+    world.apply(resources)
+    found = resources[-1].read(world.io())
     assert found is not None
-    resource.remove(world.io(), found)
-    return bool(world.writes())
+    world.forget_writes()
+    resources[-1].remove(world.io(), found)
+    assert world.writes() == []
+    mount = next(resource for resource in resources if resource.key.kind == "vault/auth")
+    world.drop(f"sys/auth/{mount.key.name}")
+    assert resources[-1].read(world.io()) is None
 
 
 @every_kind

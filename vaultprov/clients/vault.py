@@ -242,7 +242,9 @@ def _login_failed(mount: str, payload: Fields, messages: tuple[str, ...]) -> Log
         "audience": f"compare the role's audience: vault read auth/{mount}/role/{role}",
     }
     hint = next((hint for words, hint in hints.items() if words in text), "")
-    return LoginFailed(f"login at auth/{mount} was refused: {text}", hint=hint)
+    # Bare, it is Vault's TokenReview call that failed: another node may still have to load the CA.
+    bare = text == "permission denied"
+    return LoginFailed(f"login at auth/{mount} was refused: {text}", hint=hint, transient=bare)
 
 
 def _unreachable(address: str, error: requests.exceptions.RequestException) -> Unreachable:
