@@ -13,7 +13,7 @@ import sys
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import ExitStack, contextmanager
+from contextlib import AbstractContextManager, ExitStack, contextmanager
 from dataclasses import dataclass, field
 from itertools import count
 from pathlib import Path
@@ -216,7 +216,13 @@ def command(argv: tuple[Any, ...], folder: Path, environ: Mapping[str, str]) -> 
     """Run a command. Raises DevenvError with its words when it fails."""
     words = list(map(str, argv))
     done = subprocess.run(
-        words, cwd=folder, env=dict(environ), capture_output=True, text=True, check=False
+        words,
+        cwd=folder,
+        env=dict(environ),
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        check=False,
     )
     if done.returncode:
         told = done.stdout + done.stderr
@@ -224,10 +230,13 @@ def command(argv: tuple[Any, ...], folder: Path, environ: Mapping[str, str]) -> 
 
 
 @contextmanager
-def servers(folder: Path, arguments: argparse.Namespace) -> Iterator[tuple[Desk, list[Route]]]:
-    """Everything running, the site bootstrapped; the direct way to it and the slow one."""
+def servers(folder: Path, *, real: bool | None) -> Iterator[tuple[Desk, list[Route]]]:
+    """Everything running, the site bootstrapped; the direct way to it and the slow one.
+
+    real: whether Kubernetes is a real kube-apiserver; None: if that needs no build.
+    """
     with ExitStack() as stack:
-        kube = _kube(stack, folder, arguments)
+        kube = stack.enter_context(_kube(folder, real=real))
         bao = stack.enter_context(openbao(folder / "bao"))
         provider = stack.enter_context(oidc_provider())
         slow = (
@@ -241,26 +250,24 @@ def servers(folder: Path, arguments: argparse.Namespace) -> Iterator[tuple[Desk,
         oidc = {"discovery_url": provider.issuer, "client_id": provider.client_id}
         site = {"oidc": {**oidc, "client_secret_env": "OIDC_CLIENT_SECRET"}}
         (folder / "vaultprov.yaml").write_text(yaml.safe_dump(site), encoding="utf-8")
-        direct = _route(desk, DIRECT, bao.address, kube.server, kube.ca_pem)
-        routes = [direct, _route(desk, SLOW, *(p.address for p in slow), slow[1].ca_pem, slow)]
+        direct = _route(desk, bao.address, kube.server, kube.ca_pem)
+        addresses = (proxy.address for proxy in slow)
+        routes = [direct, _route(desk, *addresses, slow[1].ca_pem or "", *slow)]
         environ = {**direct.environ, "OIDC_CLIENT_SECRET": provider.client_secret}
         command((BIN / "vaultprov", "bootstrap"), folder, environ)
         yield desk, routes
 
 
-def _kube(stack: ExitStack, folder: Path, arguments: argparse.Namespace) -> ControlPlane | KubeApi:
-    """The real API server if asked for, or if that needs no build; else the embedded one."""
+def _kube(folder: Path, *, real: bool | None) -> AbstractContextManager[ControlPlane | KubeApi]:
     home = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "vaultprov"
     cache = Path(os.environ.get("VAULTPROV_CACHE") or home) / "control-plane"
     ready = "KUBEBUILDER_ASSETS" in os.environ or (cache / "kube-apiserver").exists()
-    if arguments.control_plane or (ready and not arguments.embedded):
-        return stack.enter_context(control_plane(folder / "control-plane"))
-    return stack.enter_context(serve())
+    return control_plane(folder / "control-plane") if real or (ready and real is None) else serve()
 
 
-def _route(desk: Desk, name: str, vault: str, kube: str, ca: Any, proxies: Any = ()) -> Route:
+def _route(desk: Desk, vault: str, kube: str, ca_pem: str, *proxies: CountingProxy) -> Route:
     kubeconfig = desk.folder / f"kubeconfig-{len(proxies)}"
-    write_kubeconfig(kubeconfig, server=kube, ca_pem=ca, token=desk.kube.admin_token)
+    write_kubeconfig(kubeconfig, server=kube, ca_pem=ca_pem, token=desk.kube.admin_token)
     environ = {
         "PATH": f"{desk.folder / 'bin'}:{os.environ['PATH']}",
         "HOME": str(desk.folder),
@@ -268,7 +275,8 @@ def _route(desk: Desk, name: str, vault: str, kube: str, ca: Any, proxies: Any =
         "VAULT_TOKEN": desk.vault_token,
         "KUBECONFIG": str(kubeconfig),
     }
-    return Route(name, {"vault": vault, "kube": kube}, ca, environ, proxies)
+    name, urls = SLOW if proxies else DIRECT, {"vault": vault, "kube": kube}
+    return Route(name, urls, ca_pem, environ, proxies)
 
 
 def programs(folder: Path) -> str:

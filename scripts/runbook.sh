@@ -68,7 +68,7 @@ HCL
 }
 
 people() {
-    if bao list identity/group/name | grep -qx "vault-admins-$env"; then return; fi
+    if bao list identity/group/name | grep -x "vault-admins-$env" >/dev/null; then return; fi
     bao write identity/group name="vault-admins-$env" type=external policies="$env-kv-rw" \
         metadata=responsibility="Vault $env Admin"
     bao write identity/group-alias name="vault-admins-$env" \
@@ -92,7 +92,7 @@ logins() {
         policies="$env-kv-r" ttl=1h
 }
 
-refused() { { bao read "$1" 2>&1 || true; } | grep -q "$2"; }
+refused() { { bao read "$1" 2>&1 || true; } | grep "$2" >/dev/null; }
 
 # The same proof as vaultprov's: a login as the workload, a read that is allowed, one that is not, a logout.
 proof() {

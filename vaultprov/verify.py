@@ -72,25 +72,24 @@ def _prove(
             blind = pool.submit(budget.call, lambda: _can_read(session, other))
             return [
                 Check(title, ok=True, detail=f"policies {held}"),
-                Check(
+                _check(
                     f"{account} may read {home}/",
                     ok=reads.result(),
-                    detail=""
-                    if reads.result()
-                    else f"the token's policies {held} do not allow {allowed}",
-                    hint="" if reads.result() else f"vault policy read {names.read_policy}",
+                    trouble=f"the token's policies {held} do not allow {allowed}",
+                    hint=f"vault policy read {names.read_policy}",
                 ),
-                Check(
+                _check(
                     f"{account} may not read another environment",
                     ok=not blind.result(),
-                    detail=f"the token may read {other}"
-                    if blind.result()
-                    else "refused, as it must be",
-                    hint=f"look for a policy that is too wide among {held}"
-                    if blind.result()
-                    else "",
+                    detail="refused, as it must be",
+                    trouble=f"the token may read {other}",
+                    hint=f"look for a policy that is too wide among {held}",
                 ),
             ]
+
+
+def _check(title: str, *, ok: bool, trouble: str, hint: str, detail: str = "") -> Check:
+    return Check(title, ok=True, detail=detail) if ok else Check(title, ok, trouble, hint)
 
 
 def _workload_token(onboarding: Onboarding, account: ServiceAccount, io: Io) -> Secret:
