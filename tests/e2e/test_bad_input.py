@@ -7,12 +7,15 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+import yaml
 
 from tests.conftest import Lab
 from tests.e2e.worlds import kubernetes, snapshot, vault_read, watched
+from vaultprov.certificates import fingerprints
 from vaultprov.devenv.certificates import serving_certificate
 from vaultprov.devenv.kubeconfig import write_kubeconfig
 from vaultprov.devenv.openbao import openbao, uninitialised_openbao
+from vaultprov.devenv.proxy import Exchange, Fault
 
 
 def closed_port() -> int:
@@ -53,6 +56,34 @@ def test_a_sealed_and_an_uninitialised_vault_are_told_apart(lab: Lab) -> None:
         done = lab.onboard(VAULT_ADDR=fresh.address)
     assert done.code == 3
     assert "not initialised" in done.err
+
+
+@pytest.mark.parametrize(
+    ("health", "words"),
+    [
+        (
+            '{"initialized":true,"sealed":false,"standby":true}',
+            "is a standby and has no active node",
+        ),
+        ('{"initialized":true,"sealed":true,"standby":true}', "is sealed"),
+        ('{"initialized":false,"sealed":true,"standby":true}', "is not initialised"),
+        (
+            "upstream connect error",
+            "is not serving: not an answer of Vault, a proxy or router said",
+        ),
+    ],
+    ids=["standby", "sealed", "uninitialised", "a proxy answers"],
+)
+def test_what_keeps_vault_from_serving_is_named(lab: Lab, health: str, words: str) -> None:
+    def answer(exchange: Exchange) -> Fault:
+        if "sys/health" in exchange.path:
+            return Fault.status(200, health)
+        return Fault.status(503, '{"errors":[]}' if health.startswith("{") else health)
+
+    with watched(lab, vault_fault=answer) as desk:
+        done = desk.onboard("--timeout", "1s")
+    assert done.code == 3
+    assert words in done.err
 
 
 def test_tls_is_verified_and_the_right_ca_is_enough(lab: Lab) -> None:
@@ -188,6 +219,23 @@ def pointing_at(lab: Lab, server: str, token: str = "", ca_pem: str | None = "")
     )
 
 
+def test_a_kubeconfig_without_a_ca_sends_vault_the_root_of_the_live_handshake(site: Lab) -> None:
+    """As with a public certificate: here the machine's roots are our CA."""
+    file = Path(pointing_at(site, site.kube.server))
+    content = yaml.safe_load(file.read_text())
+    del content["clusters"][0]["cluster"]["certificate-authority-data"]
+    file.write_text(yaml.safe_dump(content))
+    done = site.onboard(KUBECONFIG=str(file))
+    assert done.code == 3
+    assert "certificate-authority-data" in done.err
+    roots = site.folder / "roots.pem"
+    roots.write_text(site.kube.ca_pem)
+    done = site.onboard(KUBECONFIG=str(file), SSL_CERT_FILE=str(roots))
+    assert done.code == 0, done.err
+    sent = vault_read(site, "auth/smaug-k8s/config")["kubernetes_ca_cert"]
+    assert fingerprints(sent) == fingerprints(site.kube.ca_pem)
+
+
 def test_an_unknown_context_is_named_with_the_known_ones(site: Lab) -> None:
     done = site.onboard("--context", "smog")
     assert done.code == 2
@@ -296,8 +344,6 @@ def test_an_error_is_part_of_the_document_too(lab: Lab) -> None:
 
 def test_nothing_is_tried_past_the_time_out(lab: Lab) -> None:
     """A Vault that always answers 500 ends the run when --timeout says so."""
-    from vaultprov.devenv.proxy import Fault
-
     with watched(lab, vault_fault=lambda _: Fault.status(500, '{"errors":["busy"]}')) as desk:
         done = desk.onboard("--timeout", "1s")
         assert done.code == 3

@@ -13,10 +13,11 @@ _QUESTIONS = ("sys/capabilities-self",)
 
 @dataclass
 class CountingVault:
-    """A VaultPort that notes every write."""
+    """A VaultPort that notes every write; `sent` holds the payloads by path."""
 
     port: VaultPort
     writes: list[str] = field(default_factory=list)
+    sent: dict[str, Fields] = field(default_factory=dict)
 
     @property
     def address(self) -> str:
@@ -39,6 +40,7 @@ class CountingVault:
     def write(self, path: str, payload: Fields) -> Mapping[str, Any]:
         if path not in _QUESTIONS:
             self.writes.append(f"write {path}")
+            self.sent[path] = payload
         return self.port.write(path, payload)
 
     def delete(self, path: str) -> None:

@@ -101,10 +101,12 @@ class Mounts:
 class Server:
     """The state behind all ports of one fake server.
 
-    reviews: what the clusters' TokenReview says of a token. writes: what changed state, in order.
+    reviews: what the clusters' TokenReview says of a token. in_pod: whether Vault runs in one,
+    where it has a CA of its own. writes: what changed state, in order.
     """
 
     reviews: Callable[[str], bool] = bool
+    in_pod: bool = False
     sealed: bool = False
     unreachable: bool = False
     writes: list[tuple[str, str]] = field(default_factory=list)
@@ -120,7 +122,7 @@ class Server:
 
     def _auth_backend(self, kind: str) -> Backend | None:
         if kind == "kubernetes":
-            return KubernetesAuth(self.reviews)
+            return KubernetesAuth(self.reviews, in_pod=self.in_pod)
         if kind == "oidc":
             return OidcAuth()
         return Nothing() if kind == "token" else None

@@ -107,9 +107,9 @@ def merged_token_fields(old: Mapping[str, Any], payload: Data) -> Data:
 class KubernetesAuth(_Auth):
     """vault-plugin-auth-kubernetes. reviews: what the cluster's TokenReview says of a token."""
 
-    def __init__(self, reviews: Callable[[str], bool]) -> None:
+    def __init__(self, reviews: Callable[[str], bool], *, in_pod: bool) -> None:
         super().__init__()
-        self.reviews = reviews
+        self.reviews, self.in_pod = reviews, in_pod
 
     def new_config(self, payload: Data) -> Data:
         need(payload.get("kubernetes_host"), "no host provided")
@@ -122,9 +122,10 @@ class KubernetesAuth(_Auth):
             "issuer": payload.get("issuer", ""),
             "pem_keys": listed(payload.get("pem_keys")),
         }
-        if not config["kubernetes_ca_cert"]:
-            without = "kubernetes_ca_cert must be given when disable_local_ca_jwt is true"
-            raise Rejected(without if config["disable_local_ca_jwt"] else _NO_LOCAL_CA)
+        has_ca = bool(config["kubernetes_ca_cert"])
+        alone = "kubernetes_ca_cert must be given when disable_local_ca_jwt is true"
+        need(has_ca or not config["disable_local_ca_jwt"], alone)
+        need(has_ca or self.in_pod, _NO_LOCAL_CA)
         return config
 
     def shown_config(self, config: Data) -> Data:

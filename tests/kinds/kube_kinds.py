@@ -127,13 +127,16 @@ def _other_role(w: World) -> None:
     w.kube.port.apply({**binding(w), "roleRef": _VIEW})
 
 
+def _bound_by_hand(w: World) -> None:
+    w.hands.create(bare(binding(w), subjects=_SOMEBODY))
+    w.hands.patch(binding(w), {"metadata": {"labels": {"team": "dragons"}}})
+
+
 REVIEWER_BINDING = Kind(
     "reviewer-binding",
     objects.reviewer_binding,
     lambda w: [Manifest(binding(w), immutable=("roleRef",))],
-    stranger=Stranger(
-        lambda w: w.hands.create({**bare(binding(w), subjects=_SOMEBODY)}),
-    ),
+    stranger=Stranger(_bound_by_hand, kept=_has(binding, "metadata", "labels", "team")),
     twin=_unlabelled_twin(binding),
     edits=(
         Edit("subjects", _patched(binding, {"subjects": _SOMEBODY})),

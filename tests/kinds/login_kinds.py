@@ -66,6 +66,11 @@ AUTH_MOUNT = Kind(
 )
 
 
+def service_reviewer(w: World, mode: ReviewerMode) -> Reviewer:
+    """A reviewer whose tokens are granted whole by every server."""
+    return Reviewer(mode, w.account, duration=3600, renew_before=600)
+
+
 def _config(w: World, mode: ReviewerMode) -> AuthConfig:
     account = w.account
     needs = [Key("vault/auth", w.mount)]
@@ -74,7 +79,7 @@ def _config(w: World, mode: ReviewerMode) -> AuthConfig:
         jwt = Ref(Key("cluster/secret", f"{account.namespace}/reviewer-token"), "token")
     if mode is ReviewerMode.TOKEN:
         uid = Ref(Key("cluster/serviceaccount", str(account)), "uid")
-    reviewer = Reviewer(mode, account, duration=3600, renew_before=600)
+    reviewer = service_reviewer(w, mode)
     return AuthConfig(w.mount, HOST, w.facts.ca_pem, reviewer, jwt, uid, tuple(needs))
 
 
@@ -343,7 +348,7 @@ def _rewritten(old: str, new: str) -> ByHand:
 POLICY = Kind(
     "policy",
     Policy,
-    lambda w: [Policy(f"MOC-{w.id}-kv-r", RULES)],
+    lambda w: [Policy(f"moc-{w.id}-kv-r", RULES)],
     stranger=Stranger(policy_by_hand('path "theirs/*" { capabilities = ["read"] }')),
     twin=policy_by_hand(_SAME_RULES),
     edits=(

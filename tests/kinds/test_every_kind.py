@@ -31,6 +31,12 @@ def pairs(name: str) -> pytest.MarkDecorator:
     return pytest.mark.parametrize(("kind", name[:-1]), cases)
 
 
+def kinds_with(name: str, value: object) -> pytest.MarkDecorator:
+    """The kinds of which the table says so; for the others it says why not."""
+    cases = [kind for kind in KINDS if getattr(kind, name) is value]
+    return pytest.mark.parametrize("kind", cases, ids=str)
+
+
 def kinds_of_the_product() -> Iterator[object]:
     found = pkgutil.iter_modules(vaultprov.vault.__path__, "vaultprov.vault.")
     for module in (manifest, *(importlib.import_module(each.name) for each in found)):
@@ -121,10 +127,8 @@ def test_what_others_add_is_no_drift_and_stays(kind: Kind, other: Other, world: 
     assert other.still(world)
 
 
-@every_kind
+@kinds_with("removal", Removal.GONE)
 def test_removed_it_is_gone_and_removing_it_again_is_fine(kind: Kind, world: World) -> None:
-    if kind.removal is not Removal.GONE:
-        pytest.skip(kind.removal)
     resources = kind.make(world)
     world.apply(resources)
     found = resources[-1].read(world.io())
@@ -136,14 +140,14 @@ def test_removed_it_is_gone_and_removing_it_again_is_fine(kind: Kind, world: Wor
     resources[-1].remove(world.io(), found)
 
 
-@pytest.mark.parametrize("kind", [k for k in KINDS if k.removal is Removal.REFUSED], ids=str)
+@kinds_with("removal", Removal.REFUSED)
 def test_what_is_the_sites_is_never_removed(kind: Kind, world: World) -> None:
     resources = kind.make(world)
     world.apply(resources)
     assert world.plan([Unwanted(resources[-1])], *_ALL_FLAGS).refused()
 
 
-@pytest.mark.parametrize("kind", [k for k in KINDS if k.removal is Removal.NOTHING_TO_DO], ids=str)
+@kinds_with("removal", Removal.NOTHING_TO_DO)
 def test_a_config_goes_with_its_mount_and_not_before(kind: Kind, world: World) -> None:
     resources = kind.make(world)
     world.apply(resources)
@@ -157,10 +161,11 @@ def test_a_config_goes_with_its_mount_and_not_before(kind: Kind, world: World) -
     assert resources[-1].read(world.io()) is None
 
 
-@every_kind
+@pytest.mark.parametrize(
+    "kind", [kind for kind in KINDS if isinstance(kind.stranger, Stranger)], ids=str
+)
 def test_what_a_stranger_made_is_refused_until_adopted(kind: Kind, world: World) -> None:
-    if not isinstance(kind.stranger, Stranger):
-        pytest.skip(kind.stranger)
+    assert isinstance(kind.stranger, Stranger)
     resources = kind.make(world)
     world.apply(resources[:-1])
     kind.stranger.made(world)
@@ -177,10 +182,9 @@ def test_what_a_stranger_made_is_refused_until_adopted(kind: Kind, world: World)
     assert changing(world.plan(resources)) == []
 
 
-@every_kind
+@pytest.mark.parametrize("kind", [kind for kind in KINDS if callable(kind.twin)], ids=str)
 def test_a_strangers_that_is_already_right_is_kept_as_it_is(kind: Kind, world: World) -> None:
-    if isinstance(kind.twin, str):
-        pytest.skip(kind.twin)
+    assert callable(kind.twin)
     resources = kind.make(world)
     world.apply(resources[:-1])
     kind.twin(world)
