@@ -1,19 +1,20 @@
 #!/usr/bin/env bash
-# The competitor of scripts/bench: Operate First's runbook with `bao` and `kubectl`, as a person would script it.
-# Its own commands, in its own order, with the repairs without which they do not run:
+# The competitor of scripts/bench: Operate First's runbook with `bao` and `kubectl`, as a person
+# would script it: its own commands, with the repairs without which they do not run:
 #   - the group's id is read from .data.id, and the alias is only made together with the group;
 #   - the CA is given and disable_local_ca_jwt set, because Vault is not in a pod of this cluster;
 #   - the reviewer token comes from a token Secret, because `oc sa get-token` is gone;
 #   - `list` is granted on metadata/, because on data/ it does nothing.
-# `-field` takes the place of jq, and `key=-` keeps tokens out of everybody's sight; neither costs a request.
+# `-field` takes the place of jq, and `key=-` keeps tokens out of everybody's sight; neither costs
+# a request.
 #
-# Environment: VAULT_ADDR, VAULT_TOKEN, KUBECONFIG, env, cluster, sa, sa_namespace, reviewer_namespace,
-# kubernetes_host, kubernetes_ca_file.
+# Environment: VAULT_ADDR, VAULT_TOKEN, KUBECONFIG, env, cluster, sa, sa_namespace,
+# reviewer_namespace, kubernetes_host, kubernetes_ca_file.
 set -euo pipefail
 
 reviewer=eso-vault-auth
 
-# One manifest, as their ArgoCD applies it: one process for six objects, and no schema to download.
+# One manifest, as their ArgoCD applies it: one process for six objects. Not validating is faster.
 cluster_half() {
     kubectl apply --validate=false -f - <<YAML
 apiVersion: v1
@@ -78,23 +79,25 @@ people() {
 
 reviewer_token() {
     local token
-    until token=$(kubectl get secret "$reviewer-token" -n "$reviewer_namespace" -o 'jsonpath={.data.token}') &&
-        [ -n "$token" ]; do sleep 0.1; done
+    until token=$(kubectl get secret "$reviewer-token" -n "$reviewer_namespace" \
+        -o 'jsonpath={.data.token}') && [ -n "$token" ]; do sleep 0.1; done
     base64 -d <<<"$token"
 }
 
 logins() {
     bao auth enable -path="$cluster-k8s" kubernetes || true
     reviewer_token | bao write "auth/$cluster-k8s/config" token_reviewer_jwt=- \
-        kubernetes_host="$kubernetes_host" kubernetes_ca_cert=@"$kubernetes_ca_file" disable_local_ca_jwt=true
-    bao write "auth/$cluster-k8s/role/$env-ops" alias_name_source=serviceaccount_uid audience=vault \
+        kubernetes_host="$kubernetes_host" kubernetes_ca_cert=@"$kubernetes_ca_file" \
+        disable_local_ca_jwt=true
+    bao write "auth/$cluster-k8s/role/$env-ops" alias_name_source=serviceaccount_uid \
         bound_service_account_names="$sa" bound_service_account_namespaces="$sa_namespace" \
-        policies="$env-kv-r" ttl=1h
+        policies="$env-kv-r" audience=vault ttl=1h
 }
 
 refused() { { bao read "$1" 2>&1 || true; } | grep "$2" >/dev/null; }
 
-# The same proof as vaultprov's: a login as the workload, a read that is allowed, one that is not, a logout.
+# The same proof as vaultprov's: a login as the workload, one read that is allowed and one that is
+# not, a logout.
 proof() {
     VAULT_TOKEN=$(kubectl create token "$sa" -n "$sa_namespace" --audience=vault --duration=10m |
         bao write -field=token "auth/$cluster-k8s/login" role="$env-ops" jwt=-)

@@ -135,6 +135,16 @@ class Lab:
         self.spoken.append(done.stdout + done.stderr)
         return Result(done.returncode, done.stdout, done.stderr)
 
+    def start(self, *words: str) -> subprocess.Popen[bytes]:
+        """The same, in the background and unheard."""
+        return subprocess.Popen(
+            [sys.executable, "-m", "vaultprov", *words],
+            cwd=self.folder,
+            env=dict(self.env),
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+        )
+
     def onboard(self, *words: str, command: str = "onboard", **env: str) -> Result:
         """`vaultprov onboard --env moc --cluster smaug WORDS`."""
         return self.run(command, "--env", "moc", "--cluster", "smaug", *words, **env)

@@ -33,6 +33,7 @@ from vaultprov.resource import (
 from vaultprov.retry import Budget
 
 WORKERS = 24  # a run has fewer independent reads than this, so that all go out at once
+CONVERGENCE = 30.0  # seconds that a standby may lag behind a write
 
 
 class Status(StrEnum):
@@ -174,39 +175,46 @@ def _run(resource: Resource, step: Step, world: World, io: Io, budget: Budget) -
         return Result(step, Status.KEPT)
     wrote = False  # remembered across attempts: a lost answer must not be reported as unchanged
 
-    def attempt() -> None:
+    def attempt() -> Fields | None:
+        """Reads, and writes what still differs; the fields that must be found afterwards."""
         nonlocal wrote
-        io.forget()
-        found = resource.read(io)
-        world.saw(resource.key, found)
+        found = _look(resource, io, world)
         wanted = resource.wanted()
         if wanted is None:
             if found is not None:
                 wrote = True
                 resource.remove(io, found)
-                _expect(resource, io, world, None)
-            return
+            return None
         fields = resolve(wanted.fields, world.states())
         changes = diff(fields, found)
         if not wrote:
             _check_stale(step, changes, found)
-        if changes:
+        if changes or found is None:
             wrote = True
             resource.write(io, target(fields, found), found)
-            _expect(resource, io, world, fields)
+        return fields
 
     try:
-        budget.call(attempt)
+        fields = budget.call(attempt)
+        if wrote:
+            # Polled apart from the write: a standby that lags must not be answered with another.
+            patience = Budget(min(budget.left(), CONVERGENCE))
+            patience.call(lambda: _expect(resource, io, world, fields))
     except Error as error:
         return Result(step, Status.FAILED, error)
     return Result(step, Status.WRITTEN if wrote else Status.KEPT)
 
 
+def _look(resource: Resource, io: Io, world: World) -> State | None:
+    io.forget()
+    found = resource.read(io)
+    world.saw(resource.key, found)
+    return found
+
+
 def _expect(resource: Resource, io: Io, world: World, fields: Fields | None) -> None:
     """Success is a second read that agrees, not a 2xx."""
-    io.forget()
-    after = resource.read(io)
-    world.saw(resource.key, after)
+    after = _look(resource, io, world)
     if fields is None:
         left = ["it still exists"] if after is not None else []
     elif after is None:

@@ -25,7 +25,7 @@ def fingerprints(pem: str) -> frozenset[str]:
     try:
         ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT).load_verify_locations(cadata="\n".join(blocks))
         ders = [ssl.PEM_cert_to_DER_cert(block) for block in blocks]
-    except (ssl.SSLError, ValueError) as error:
+    except (ssl.SSLError, ValueError, TypeError) as error:
         raise ConfigError(
             f"the CA cannot be parsed as a certificate ({error})",
             hint="give the PEM file that `kubectl config view --raw` names",

@@ -113,14 +113,13 @@ def _people(onboarding: Onboarding) -> Iterable[Resource]:
 
 def _cluster(onboarding: Onboarding) -> Iterable[Resource]:
     names, reviewer = Names.of(onboarding), onboarding.reviewer
-    yield cluster_identity()
     accounts = [*onboarding.service_accounts]
     if reviewer.mode is not ReviewerMode.CLIENT:
         accounts.insert(0, reviewer.account)
-    namespaces = {
-        name: Manifest(objects.namespace(name))
-        for name in dict.fromkeys(account.namespace for account in accounts)
-    }
+    identity = cluster_identity()
+    namespaces = {identity.key.name: identity}
+    for account in accounts:
+        namespaces.setdefault(account.namespace, Manifest(objects.namespace(account.namespace)))
     yield from namespaces.values()
     made = {}
     for account in dict.fromkeys(accounts):

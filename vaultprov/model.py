@@ -143,6 +143,8 @@ class NamePatterns:
             value: str = getattr(self, pattern.name)
             rest = value.replace("{env}", "e").replace("{cluster}", "c")
             vault_path(rest, f"names.{pattern.name}")
+            if "/" in rest and pattern.name != "auth_mount":
+                raise ConfigError(f"names.{pattern.name} {value!r} must not hold a slash")
 
 
 @dataclass(frozen=True, slots=True)

@@ -15,7 +15,10 @@ def api_server(host: str) -> str:
 
     Vault stores any text and fails at the first login.
     """
-    url = urlsplit(host)
+    try:
+        url = urlsplit(host)
+    except ValueError:  # such as a bracket that is not closed
+        url = urlsplit("")
     if url.scheme != "https" or not url.hostname:
         raise ConfigError(
             f"the API server's address {host!r} is no https:// URL",
@@ -42,10 +45,12 @@ def check_reachable(host: str, vault_address: str, cluster: str) -> None:
 
 def is_loopback(hostname: str) -> bool:
     """Whether a host name or address stands for the machine itself."""
-    if hostname == "localhost" or hostname.endswith(".localhost"):
+    name = hostname.rstrip(".")
+    if name == "localhost" or name.endswith(".localhost"):
         return True
     try:
-        return ipaddress.ip_address(hostname).is_loopback
+        address = ipaddress.ip_address(name)
+        return address.is_loopback or address.is_unspecified
     except ValueError:
         return False
 

@@ -58,7 +58,7 @@ class Secret:
     def __eq__(self, other: object) -> bool:
         if not isinstance(other, Secret):
             return NotImplemented
-        return hmac.compare_digest(self.fingerprint, other.fingerprint)
+        return hmac.compare_digest(self.fingerprint.encode(), other.fingerprint.encode())
 
     def __hash__(self) -> int:
         return hash(self.fingerprint)

@@ -194,6 +194,14 @@ class KubePort(Protocol):
         """Gives the connections back."""
 
 
+class _Listing:
+    """One answer, and the lock under which it is asked for once."""
+
+    def __init__(self) -> None:
+        self.lock = threading.Lock()
+        self.found: Mapping[str, Any] | None = None
+
+
 class Io:
     """The ports of one run, with the listings that many resources share.
 
@@ -207,8 +215,7 @@ class Io:
         now: Callable[[], float] = time.time,
     ) -> None:
         self._vault, self._kube, self.now = vault, kube, now
-        self._listings: dict[str, Mapping[str, Any]] = {}
-        self._locks: dict[str, threading.Lock] = {}
+        self._listings: dict[str, _Listing] = {}
         self._guard = threading.Lock()
 
     @property
@@ -235,15 +242,15 @@ class Io:
         Empty when absent.
         """
         with self._guard:
-            lock = self._locks.setdefault(path, threading.Lock())
-        with lock:
-            if path not in self._listings:
-                found = self.vault.list(path) if verb == "list" else self.vault.read(path)
-                self._listings[path] = found or {}
-            return self._listings[path]
+            listing = self._listings.setdefault(path, _Listing())
+        with listing.lock:
+            if listing.found is None:
+                read = self.vault.list if verb == "list" else self.vault.read
+                listing.found = read(path) or {}
+            return listing.found
 
     def forget(self) -> None:
-        """The next `listing` reads again: called before a step looks at the world."""
+        """The next `listing` reads again, also if a read is under way: that one is of the past."""
         with self._guard:
             self._listings = {}
 

@@ -52,7 +52,10 @@ class Request:
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """Everything a report is made from. error: why the run ended early, if it did."""
+    """Everything a report is made from. error: why the run ended early, if it did.
+
+    write: whether the run was to write, and not only to plan.
+    """
 
     request: Request
     servers: tuple[str, ...] = ()
@@ -62,27 +65,21 @@ class Outcome:
     reviewer: str = ""
     error: Error | None = None
     seconds: float = 0.0
+    write: bool = False
 
     @property
     def changed(self) -> bool:
         """Whether anything was written, or (for a plan) would be."""
-        return any(r.status is Status.WRITTEN or _pending(r) for r in self.results)
-
-    @property
-    def ok(self) -> bool:
-        return self.exit_code in (0, 5)
+        pending = Status.WRITTEN if self.write else Status.PLANNED
+        return any(result.status is pending for result in self.results)
 
     @property
     def exit_code(self) -> int:
         """The table of exit codes; 5 is up to the caller, who knows whether it was asked for."""
-        if self.error is not None:
-            return self.error.exit_code
-        failed = any(r.status in (Status.FAILED, Status.SKIPPED) for r in self.results)
-        return 1 if failed or not all(check.ok for check in self.checks) else 0
-
-
-def _pending(result: Result) -> bool:
-    return result.status is Status.PLANNED and result.step.action is not Action.KEEP
+        failed = any(result.status is Status.FAILED for result in self.results)
+        if failed or not all(check.ok for check in self.checks):
+            return 1
+        return self.error.exit_code if self.error else 0
 
 
 OnPlan = Callable[[Plan, tuple[str, ...]], None]
@@ -99,7 +96,7 @@ def execute(
 ) -> Outcome:
     """Plans, and with `write` applies and proves. Errors end in the Outcome, not in the air."""
     started = time.monotonic()
-    outcome = Outcome(request, servers=_servers(io))
+    outcome = Outcome(request, _servers(io), write=write)
     try:
         resources = _resources(request)
         if request.renew_reviewer and write:

@@ -72,9 +72,11 @@ def load(path: Path) -> Site:
         tree = yaml.compose(path.read_text(encoding="utf-8"), yaml.SafeLoader)
     except (OSError, UnicodeDecodeError) as error:
         raise ConfigError(f"the site file {path} cannot be read: {error}") from error
-    except yaml.MarkedYAMLError as error:
-        line = error.problem_mark.line + 1 if error.problem_mark else 1
-        raise ConfigError(f"{path}:{line}: not YAML: {error.problem}") from error
+    except yaml.YAMLError as error:
+        mark = getattr(error, "problem_mark", None)
+        line = mark.line + 1 if mark else 1
+        problem = getattr(error, "problem", None) or str(error).splitlines()[0]
+        raise ConfigError(f"{path}:{line}: not YAML: {problem}") from error
     reader = _Reader(path)
     if tree is None:
         return Site(path)
@@ -191,8 +193,10 @@ class _Reader:
                 yield key, self._value(key, key_node, node)
 
     def _value(self, key: str, key_node: yaml.Node, node: yaml.Node) -> Sourced:
-        loader = yaml.SafeLoader("")
-        raw = loader.construct_object(node, deep=True)
+        try:
+            raw = yaml.SafeLoader("").construct_object(node, deep=True)
+        except (yaml.YAMLError, ValueError) as error:
+            raise self._error(node, f"{key}: this is no value") from error
         if scrub(str(raw)) != str(raw):
             raise self._error(node, f"{key} looks like a token; a site file holds no secret")
         try:

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import os
 import signal
-import subprocess
-import sys
 import threading
 from concurrent.futures import ThreadPoolExecutor
 
@@ -80,14 +78,7 @@ def test_killed_at_any_write_the_next_run_converges(
 ) -> None:
     strike = Nth(number, fault)
     with watched(site, strike, strike) as desk:
-        words = ["onboard", "--env", "moc", "--cluster", "smaug", *desk.flags]
-        child = subprocess.Popen(
-            [sys.executable, "-m", "vaultprov", *words],
-            cwd=desk.lab.folder,
-            env=dict(desk.lab.env),
-            stdout=subprocess.DEVNULL,
-            stderr=subprocess.DEVNULL,
-        )
+        child = desk.lab.start("onboard", "--env", "moc", "--cluster", "smaug", *desk.flags)
         strike.kill = child.pid
         assert child.wait(60) == -signal.SIGKILL
         assert strike.struck

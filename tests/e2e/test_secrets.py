@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import subprocess
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -25,13 +23,7 @@ def command_lines() -> Iterator[str]:
 @pytest.mark.skipif(not Path("/proc/self/cmdline").exists(), reason="reads Linux's process list")
 def test_no_secret_is_seen_in_the_process_list(site: Lab) -> None:
     with watched(site, delay=0.02) as desk:
-        words = ["onboard", "--env", "moc", "--cluster", "smaug", *desk.flags]
-        child = subprocess.Popen(
-            [sys.executable, "-m", "vaultprov", *words],
-            cwd=desk.lab.folder,
-            env=dict(desk.lab.env),
-            stdout=subprocess.DEVNULL,
-        )
+        child = desk.lab.start("onboard", "--env", "moc", "--cluster", "smaug", *desk.flags)
         seen = ""
         while child.poll() is None:
             seen = "".join(command_lines())

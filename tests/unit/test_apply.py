@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any
 
 import pytest
@@ -11,7 +12,7 @@ from tests.unit.worlds import Box, Clock, MemoryVault, Shelf, Thing, has, key, p
 from vaultprov.apply import Result, Status, apply, check_rights, observe
 from vaultprov.errors import Denied, Error, MissingRight, NotConverged, StalePlan, Unreachable
 from vaultprov.plan import make_plan
-from vaultprov.resource import AtLeast, Io, KubeRight, Right, VaultRight
+from vaultprov.resource import AtLeast, Fields, Io, KubeRight, Right, State, VaultRight
 
 ORDER = ["a", "b", "c", "d", "e"]
 
@@ -42,6 +43,30 @@ def ends(results: Mapping[str, Result]) -> dict[str, str]:
 def error_of(result: Result) -> Error:
     assert result.error is not None
     return result.error
+
+
+@dataclass(frozen=True)
+class HalfWritten(Box):
+    """A write that fails writes the first of its fields all the same."""
+
+    def write(self, io: Io, target: Fields, found: State | None) -> None:
+        if self.fails:
+            self.shelf.content[self.name] = dict(list(target.items())[:1])
+        super().write(io, target, found)
+
+
+@dataclass(frozen=True)
+class Lagging(Box):
+    """Once there is something to read, the first `lag` reads do not see it."""
+
+    lag: list[int] = field(default_factory=lambda: [0])
+
+    def read(self, io: Io) -> State | None:
+        state = super().read(io)
+        if state is not None and self.lag[0]:
+            self.lag[0] -= 1
+            return None
+        return state
 
 
 class TestOrder:
@@ -121,6 +146,19 @@ class TestSuccess:
         assert error_of(results["a"]).message.endswith("disagrees: it does not exist")
         assert error_of(results["b"]).message.endswith("disagrees: x")
 
+    @pytest.mark.parametrize(
+        "lag",
+        [1, 2],
+    )
+    def test_may_show_late_and_is_waited_for_without_a_second_write(
+        self, clock: Clock, lag: int
+    ) -> None:
+        """A standby that serves reads lags behind; enabling a mount twice is an error."""
+        shelf = Shelf()
+        assert ends(run(clock, Lagging(shelf, "a", lag=[lag]))) == {"a": "written"}
+        assert len(clock.naps) == lag
+        assert shelf.log == ["write a"]
+
     def test_of_a_removal_is_a_second_read_that_finds_nothing(self, clock: Clock) -> None:
         results = run(clock, Box(Shelf(a={"x": 1}), "a", None, deaf=True))
         assert isinstance(results["a"].error, NotConverged)
@@ -158,6 +196,13 @@ class TestLostAnswer:
         shelf = Shelf(a={"x": 0})
         assert ends(run(clock, Box(shelf, "a", loses=[away()]))) == {"a": "written"}
         assert shelf.log == ["write a"]
+
+    def test_of_a_write_that_took_effect_in_part_is_no_stale_plan(self, clock: Clock) -> None:
+        shelf = Shelf()
+        halves: list[Error] = [away()]
+        results = run(clock, HalfWritten(shelf, "a", {"x": 1, "y": 2}, fails=halves))
+        assert ends(results) == {"a": "written"}
+        assert shelf.content["a"] == {"x": 1, "y": 2}
 
     def test_of_a_removal(self, clock: Clock) -> None:
         shelf = Shelf(a={"x": 1})

@@ -87,7 +87,6 @@ def test_one_bad_certificate_spoils_the_bundle(one: x509.Certificate) -> None:
         fingerprints(pem(one) + BEGIN + "eA==" + END)
 
 
-@pytest.mark.xfail(strict=True, reason="certificates: load_verify_locations raises TypeError")
 def test_garbage_that_is_not_ascii_is_refused() -> None:
     with pytest.raises(ConfigError):
         fingerprints(BEGIN + "\u00e9" + END)

@@ -160,7 +160,6 @@ def test_every_run_is_whole(
     assert (len(vault) < len(made)) == (only is not Only.VAULT)
 
 
-@pytest.mark.xfail(strict=True, reason="desired: kube-system is wanted twice, bare and labelled")
 @pytest.mark.parametrize(
     "request_",
     [
@@ -270,6 +269,26 @@ class TestRole:
     def test_reads_what_the_scope_opens(self) -> None:
         role = self.role(scope=Scope.CLUSTER)
         assert role["token_policies"] == AtLeast(frozenset({"moc-smaug-kv-r"}))
+
+
+def test_a_role_comes_after_its_mount_and_its_policy(target: Target) -> None:
+    """A login in between would get a token without rights, which External Secrets keeps."""
+    made = onboarding_resources(SMAUG, target)
+    needs = {str(key) for key in order(made)[by_key(made, "vault/role/").key]}
+    assert needs == {"vault/auth/smaug-k8s", "vault/policy/moc-kv-r"}
+
+
+@pytest.mark.parametrize(
+    ("scope", "start"),
+    [(Scope.ENVIRONMENT, "kv/data/moc/*"), (Scope.CLUSTER, "kv/data/moc/smaug/*")],
+)
+def test_the_read_policy_opens_what_the_scope_says(scope: Scope, start: str) -> None:
+    request = replace(SMAUG, scope=scope, kv_mount="kv")
+    names = {Scope.ENVIRONMENT: "moc-kv-r", Scope.CLUSTER: "moc-smaug-kv-r"}
+    made = {str(r.key): r for r in onboarding_resources(request, Target())}
+    state = made[f"vault/policy/{names[scope]}"].wanted()
+    assert state is not None
+    assert start in state.fields["path"]
 
 
 def test_a_broken_template_is_found_before_any_server_is_asked(tmp_path: Path) -> None:

@@ -134,7 +134,6 @@ def test_what_vault_would_not_take_is_reported_with_its_line(
     assert isinstance(caught.value, ConfigError)
 
 
-@pytest.mark.xfail(strict=True, reason="hcl: json.loads and list() escape as ValueError, TypeError")
 @pytest.mark.parametrize(
     "text",
     [

@@ -135,7 +135,6 @@ class TestListing:
             thread.join()
         assert vault.asked == ["read sys/auth"]
 
-    @pytest.mark.xfail(strict=True, reason="Io.listing stores what was read before forget()")
     def test_what_was_under_way_when_it_was_forgotten_is_not_kept(self) -> None:
         """Another step wrote in the meantime: its second read must see its write."""
         vault = MemoryVault({"sys/auth": {"old/": {}}})

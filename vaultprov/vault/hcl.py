@@ -76,12 +76,14 @@ class _Grant:
         self._parameters: dict[str, Any] = {}
 
     def add(self, line: int, body: Mapping[str, Any]) -> None:
-        names = list(body.get("capabilities") or ())
+        names = body.get("capabilities") or []
+        if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
+            raise HclError(line, "`capabilities` must be a list of strings")
         old = body.get("policy")
         if old is not None:
-            if old not in _OLD_POLICY:
+            if not isinstance(old, str) or old not in _OLD_POLICY:
                 raise HclError(line, f"unknown policy {old!r}")
-            names.extend(_OLD_POLICY[old])
+            names = [*names, *_OLD_POLICY[old]]
         for name in names:
             if name not in CAPABILITIES:
                 raise HclError(
@@ -133,6 +135,13 @@ def _tokens(text: str) -> Iterator[_Token]:
     yield _Token("end", "end of file", line)
 
 
+def _unquoted(token: _Token) -> str:
+    try:
+        return str(json.loads(token.text, strict=False))
+    except ValueError as error:
+        raise HclError(token.line, f"bad string {token.text}") from error
+
+
 class _Parser:
     def __init__(self, text: str) -> None:
         self._tokens = list(_tokens(text))
@@ -147,7 +156,7 @@ class _Parser:
                 continue
             if word.text != "path":
                 raise HclError(word.line, f"expected `path`, found {word.text!r}")
-            path = json.loads(self._take("string", "a quoted path").text)
+            path = _unquoted(self._take("string", "a quoted path"))
             self._skip("=")
             yield word.line, path, self._object()
 
@@ -159,7 +168,7 @@ class _Parser:
             if key.kind not in ("word", "string"):
                 problem = f"expected a key or '}}' to end the block of line {opening.line}"
                 raise HclError(key.line, f"{problem}, found {key.text!r}")
-            name = json.loads(key.text) if key.kind == "string" else key.text
+            name = _unquoted(key) if key.kind == "string" else key.text
             if name in body:
                 raise HclError(key.line, f"the key {name!r} is given twice in one block")
             if self._peek().text == "{":
@@ -179,7 +188,7 @@ class _Parser:
             return self._list()
         self._next()
         if token.kind == "string":
-            return json.loads(token.text)
+            return _unquoted(token)
         if token.kind == "number":
             return float(token.text) if "." in token.text else int(token.text)
         if token.text in ("true", "false"):

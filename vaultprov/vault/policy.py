@@ -118,9 +118,9 @@ def render(template: Path, values: dict[str, str]) -> str:
 
 def _line_of(text: str, error: Exception) -> int:
     if isinstance(error, KeyError):
-        name = str(error.args[0])
-        before = min(at for at in (text.find(f"${name}"), text.find(f"${{{name}}}")) if at >= 0)
-        return text.count("\n", 0, before) + 1
+        placeholders = Template.pattern.finditer(text)
+        named = (m for m in placeholders if error.args[0] in (m["named"], m["braced"]))
+        return text.count("\n", 0, next(named).start()) + 1
     # "Invalid placeholder in string: line 3, col 9"
     words = str(error).replace(",", " ").split()
     return int(words[words.index("line") + 1]) if "line" in words else 1
