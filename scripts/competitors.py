@@ -130,7 +130,7 @@ class Desk:
         options = cli.commands["onboard"].make_context("onboard", self.words(world)).params
         with _recording(route) as waves, wired("onboard", options, route.environ, print) as wiring:
             outcome = execute(*wiring[:2], Budget(), write=True)
-        if not outcome.ok:
+        if outcome.exit_code != 0:
             raise DevenvError(f"{job}: the run to record failed: {outcome.error}")
         return Replay([waves[number] for number in sorted(waves)], world, self.vault_token)
 
