@@ -10,7 +10,6 @@ import pytest
 
 from tests.contract.conftest import KubeSubject
 from tests.fakes.hands import Object
-from tests.fakes.kube import FakeKube
 from vaultprov.errors import Denied, NotConverged, Rejected, Unreachable
 from vaultprov.jwt import claims
 from vaultprov.kube import objects
@@ -338,11 +337,9 @@ def test_a_server_that_is_not_there_is_unreachable(cluster: KubeSubject) -> None
 
 
 def test_applying_into_a_namespace_that_does_not_exist_is_rejected(
-    cluster: KubeSubject, unique: str, request: pytest.FixtureRequest
+    cluster: KubeSubject, unique: str
 ) -> None:
     """The API answers 404; nothing was written, so that must not look like success."""
-    if not isinstance(cluster.port, FakeKube):
-        request.applymarker(pytest.mark.xfail(reason="KubeClient._request passes every 404"))
     manifest = objects.service_account(ServiceAccount(f"none-{unique}", "none"))
     with pytest.raises(Rejected, match="not found"):
         cluster.port.apply(manifest)

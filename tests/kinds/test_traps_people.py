@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-import pytest
-
 from tests.kinds.identity_kinds import (
     alias_of,
     alias_resources,
@@ -125,7 +123,6 @@ def test_a_group_update_sends_neither_type_nor_members(world: World) -> None:
     assert set(find_group(world)["policies"]) == {"theirs", "moc-kv-rw"}
 
 
-@pytest.mark.xfail(reason="Group.wanted does not lower-case its policies as Group.read does")
 def test_a_group_with_upper_case_policies_is_no_drift(world: World) -> None:
     resources = [replace(group(world), policies=("MOC-kv-rw",))]
     world.apply(resources)

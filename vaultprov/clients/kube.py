@@ -143,7 +143,8 @@ class KubeClient:
             raise self._unreachable(error) from None
         finally:
             response.release_conn()
-        absent = response.status == 404 and answer.get("kind") == "Status"
+        # 404 is an answer to a question; to an apply it means that the namespace is missing.
+        absent = response.status == 404 and answer.get("kind") == "Status" and method != "PATCH"
         if response.status >= 300 and not absent:
             raise self._error(
                 method, path, response.status, answer, response.headers.get("Retry-After")

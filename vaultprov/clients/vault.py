@@ -142,15 +142,13 @@ class VaultClient:
 
     def _check(self, response: requests.Response, method: str, path: str) -> None:
         status = response.status_code
-        if response.ok or status == 404:
-            if status == 404 and any("namespace not found" in m for m in _messages(response)):
-                raise Rejected(
-                    f"Vault {self.address} has no namespace {self._connection.namespace}",
-                    hint="check VAULT_NAMESPACE",
-                )
+        if response.ok:
             return
         messages = _messages(response)
         where = f"{method.upper()} {path} at Vault {self.address}"
+        if status == 404:
+            self._check_absent(method, where, messages)
+            return
         if status == 403:
             raise _denied(where, messages)
         if status in (503, 501):
@@ -166,6 +164,16 @@ class VaultClient:
         raise Rejected(
             f"{where} was rejected: {text}", hint="vaultprov plan shows what was to be written"
         )
+
+    def _check_absent(self, method: str, where: str, messages: tuple[str, ...]) -> None:
+        """404 is an answer to a question, but not to a write, nor when all of it is missing."""
+        if any("namespace not found" in message for message in messages):
+            raise Rejected(
+                f"Vault {self.address} has no namespace {self._connection.namespace}",
+                hint="check VAULT_NAMESPACE",
+            )
+        if method == "post":
+            raise Rejected(f"{where}: nothing is mounted there", hint="vault auth list")
 
     def _not_serving(self, messages: tuple[str, ...]) -> Error:
         """Sealed, not initialised, a standby without a leader, or a proxy answering for Vault."""

@@ -45,7 +45,7 @@ class Group:
         return State(
             {
                 "type": "external",
-                "policies": AtLeast(frozenset(self.policies)),
+                "policies": AtLeast(frozenset(name.lower() for name in self.policies)),
                 "metadata": AtLeast(dict(self.metadata)),
             }
         )

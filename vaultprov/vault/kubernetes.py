@@ -229,7 +229,9 @@ class Role:
                 "alias_name_source": "serviceaccount_uid",
                 "bound_service_account_names": self._bound(names, globs=True),
                 "bound_service_account_namespaces": self._bound(namespaces, globs=True),
-                "token_policies": self._bound(frozenset(self.policies), globs=False),
+                "token_policies": self._bound(
+                    frozenset(name.lower() for name in self.policies), globs=False
+                ),
                 "token_ttl": self.ttl,
                 # An audience on an existing role locks out every client that does not ask for it.
                 "audience": OnCreate(self.audience),

@@ -146,16 +146,12 @@ class OidcRole:
             return None
         sets = ("oidc_scopes", "allowed_redirect_uris")
         fields = {name: found.get(name) for name in ("role_type", "user_claim", "groups_claim")}
-        return State(
-            fields | {name: frozenset(found.get(name) or ()) for name in sets},
-            {"raw": {k: v for k, v in found.items() if v not in (None, "", [], {})}},
-        )
+        return State(fields | {name: frozenset(found.get(name) or ()) for name in sets})
 
     def write(self, io: Io, target: Fields, found: State | None) -> None:
-        # The write replaces the role, so what others set (bound claims, TTLs) goes along.
-        rest: Mapping[str, Any] = found.attrs["raw"] if found else {}
+        # The write merges: what others set (bound claims, TTLs) stays.
         payload = {k: sorted(v) if isinstance(v, frozenset) else v for k, v in target.items()}
-        io.vault.write(self._path, {**rest, **payload})
+        io.vault.write(self._path, payload)
 
     def remove(self, io: Io, found: State) -> None:
         io.vault.delete(self._path)

@@ -63,7 +63,7 @@ class Policy:
 
     @property
     def _path(self) -> str:
-        return joined("sys/policies/acl", self.name)
+        return joined("sys/policies/acl", self.name.lower())  # as Vault stores it
 
 
 def policy_folder(policy_set: str, policy_dir: Path | None) -> Path:
