@@ -62,11 +62,11 @@ def _of_kubeconfig(file: str) -> Kube:
     cluster = connect(None, file)
     account = ServiceAccount("kube-system", "vaultprov-tests")
     cluster.client.apply(objects.service_account(account))
-    binding = objects.reviewer_binding("vaultprov-tests", [account])
+    binding = objects.reviewer_binding("vaultprov-tests", account)
     binding["roleRef"]["name"] = "cluster-admin"
     cluster.client.apply(binding)
     granted = cluster.client.request_token(account.namespace, account.name, (), 86400)
-    return Kube(cluster.client.server, cluster.ca_pem, granted.token.reveal())
+    return Kube(cluster.client.server, cluster.ca_pem(), granted.token.reveal())
 
 
 @pytest.fixture(scope="session")

@@ -27,6 +27,7 @@ from vaultprov.resource import (
     Key,
     KubeRight,
     Resource,
+    Right,
     State,
     VaultRight,
 )
@@ -66,15 +67,22 @@ def observe(resources: Sequence[Resource], io: Io, budget: Budget) -> dict[Key, 
         return {key: read.result() for key, read in reads.items()}
 
 
-def check_rights(resources: Sequence[Resource], plan: Plan, io: Io) -> None:
-    """Raises MissingRight if any write of the plan is not allowed; changes nothing."""
+def check_rights(
+    resources: Sequence[Resource], plan: Plan, io: Io, besides: Sequence[Right] = ()
+) -> None:
+    """Raises MissingRight if any write of the plan is not allowed; changes nothing.
+
+    besides: rights that the run needs after its writes.
+    """
     by_key = {resource.key: resource for resource in resources}
-    rights = dict.fromkeys(
+    writes = (Action.CREATE, Action.UPDATE, Action.DELETE)
+    needed = (
         right
         for step in plan.steps
-        if step.action in (Action.CREATE, Action.UPDATE, Action.DELETE)
+        if step.action in writes
         for right in by_key[step.key].rights(step.action)
     )
+    rights = dict.fromkeys([*needed, *besides])
     missing = _missing_in_vault([r for r in rights if isinstance(r, VaultRight)], io)
     missing += _missing_in_cluster([r for r in rights if isinstance(r, KubeRight)], io)
     if missing:
@@ -104,12 +112,18 @@ def _missing_in_cluster(rights: Sequence[KubeRight], io: Io) -> list[str]:
     if not rights:
         return []
     with ThreadPoolExecutor(WORKERS) as pool:
-        answers = pool.map(io.kube.allowed, rights)
+        answers = pool.map(lambda right: _held(right, io), rights)
         return [
             f"the cluster does not allow {r}"
             for r, ok in zip(rights, answers, strict=True)
             if not ok
         ]
+
+
+def _held(right: KubeRight, io: Io) -> bool:
+    if io.kube.allowed(right):
+        return True
+    return bool(right.instead) and all(io.kube.allowed(each) for each in right.instead)
 
 
 def apply(
@@ -119,14 +133,16 @@ def apply(
     io: Io,
     budget: Budget,
     on_event: OnEvent = lambda _: None,
+    on_state: Callable[[Key, State | None], None] = lambda *_: None,
 ) -> tuple[Result, ...]:
-    """Makes the plan true. Results come in the order of the plan, events as they happen.
+    """Makes the plan true; the results in the order of the plan.
 
-    A failed step takes what depends on it with it and nothing else.
+    Events come as things happen, and so does every state that is seen. A failed step takes what
+    depends on it with it and nothing else.
     """
     by_key = {resource.key: resource for resource in resources}
     steps = {step.key: step for step in plan.steps}
-    world = World(observed)
+    world = World(observed, on_state)
     waiting = order(resources)
     results: dict[Key, Result] = {}
     running: dict[Future[Result], Key] = {}
@@ -153,13 +169,15 @@ def apply(
 class World:
     """What is known of every resource while the plan is being applied."""
 
-    def __init__(self, observed: Observed) -> None:
+    def __init__(self, observed: Observed, on_state: Callable[[Key, State | None], None]) -> None:
+        self._on_state = on_state
         self._states: dict[Key, State | None] = dict(observed)
         self._lock = threading.Lock()
 
     def saw(self, key: Key, state: State | None) -> None:
         with self._lock:
             self._states[key] = state
+            self._on_state(key, state)
 
     def states(self) -> Mapping[Key, State | None]:
         with self._lock:

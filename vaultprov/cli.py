@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import click
 
 from vaultprov import __version__
-from vaultprov.errors import Error
+from vaultprov.errors import Bug, ConfigError, Error
 
 if TYPE_CHECKING:
     from vaultprov.plan import Plan
@@ -25,39 +25,35 @@ F = TypeVar("F", bound=Callable[..., Any])
 
 def main(argv: list[str] | None = None) -> int:
     """Runs the command line; the exit code. Never a traceback: a bug of ours says so (4)."""
+    words = sys.argv[1:] if argv is None else argv
     try:
-        code = cli.main(args=argv, prog_name="vaultprov", standalone_mode=False)
+        code = cli.main(args=words, prog_name="vaultprov", standalone_mode=False)
     except click.ClickException as error:
         error.show()
-        return 2
+        return _failed(words, ConfigError(error.format_message()), told=True)
     except (KeyboardInterrupt, click.Abort):
         click.echo("interrupted; running the same command again carries on", err=True)
         return 130
     except Error as error:
-        _show_error(error)
-        return error.exit_code
+        return _failed(words, error)
     except Exception as error:
         if os.environ.get("VAULTPROV_DEBUG"):
             raise
-        click.echo(f"error: this is a bug of vaultprov: {type(error).__name__}: {error}", err=True)
-        click.echo("next:  run again with VAULTPROV_DEBUG=1 and report the traceback", err=True)
-        return 4
+        # Without the exception's own text: of a value that nobody foresaw, it may be a secret.
+        return _failed(words, Bug(f"this is a bug of vaultprov ({type(error).__name__})"))
     return code if isinstance(code, int) else 0
 
 
-def _show_error(error: Error) -> None:
+def _failed(words: list[str], error: Error, *, told: bool = False) -> int:
+    """Reports what ended a run before there was an outcome; its exit code."""
     from vaultprov.report import document, human, terminal
 
-    context = click.get_current_context(silent=True)
-    terminal.show(human.error_lines(error), sys.stderr)
-    if _json_wanted():
-        name = context.info_name if context else ""
-        click.echo(document.text(document.failure(name or "", error)))
-
-
-def _json_wanted() -> bool:
-    words = sys.argv[1:]
-    return "--output=json" in words or ("--output", "json") in pairwise(words)
+    if not told:
+        terminal.show(human.error_lines(error), sys.stderr)
+    if "--output=json" in words or ("--output", "json") in pairwise(words):
+        name = next((word for word in words if not word.startswith("-")), "")
+        click.echo(document.text(document.failure(name, error)))
+    return error.exit_code
 
 
 def _options(*options: Callable[[F], F]) -> Callable[[F], F]:

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
+from pathlib import Path
 
+from vaultprov.errors import ConfigError
 from vaultprov.kube import objects
 from vaultprov.kube.manifest import Manifest
-from vaultprov.model import Onboarding, Only, ReviewerMode, Scope
-from vaultprov.names import Names
+from vaultprov.model import Onboarding, Only, ReviewerMode, Scope, ServiceAccount
+from vaultprov.names import Names, reviewer_binding
 from vaultprov.redact import Secret
 from vaultprov.resource import Key, Ref, Resource
 from vaultprov.vault.auth_mount import AuthMount
@@ -27,12 +29,14 @@ class Target:
 
     host, ca_pem: how Vault reaches the API server; needed for Vault's half.
     cluster_uid, reviewer_jwt: given by hand when the run has no cluster half.
+    renew_after: write the reviewer JWT anew unless one was written after this (epoch seconds).
     """
 
     host: str = ""
     ca_pem: str = ""
     cluster_uid: str | None = None
     reviewer_jwt: Secret | None = None
+    renew_after: float | None = None
 
 
 def onboarding_resources(
@@ -91,9 +95,26 @@ def _policies(onboarding: Onboarding) -> Iterable[Resource]:
         "kv_mount": onboarding.kv_mount,
         "scope_path": f"{onboarding.env}/{onboarding.cluster}" if narrow else onboarding.env,
     }
-    yield Policy(names.read_policy, render(folder / "read.hcl", values))
+    patterns = onboarding.names
+    read_pattern = patterns.cluster_read_policy if narrow else patterns.read_policy
+    yield Policy(names.read_policy, _rendered(folder / "read.hcl", values, read_pattern))
     if onboarding.oidc.enabled:
-        yield Policy(names.write_policy, render(folder / "write.hcl", values))
+        text = _rendered(folder / "write.hcl", values, patterns.write_policy)
+        yield Policy(names.write_policy, text)
+
+
+def _rendered(template: Path, values: dict[str, str], name_pattern: str) -> str:
+    """The policy's text. Raises ConfigError if clusters would overwrite each other's policy."""
+    text = render(template, values)
+    if "{cluster}" not in name_pattern and text != render(
+        template, values | {"cluster": "another"}
+    ):
+        raise ConfigError(
+            f"{template} depends on $cluster, but all clusters of the environment share the policy "
+            f"{name_pattern}",
+            hint="use --scope cluster and $scope_path, or a policy name with {cluster} in it",
+        )
+    return text
 
 
 def _people(onboarding: Onboarding) -> Iterable[Resource]:
@@ -127,16 +148,12 @@ def _cluster(onboarding: Onboarding) -> Iterable[Resource]:
             objects.service_account(account), after=(namespaces[account.namespace].key,)
         )
     yield from made.values()
-    if reviewer.mode is ReviewerMode.CLIENT:
+    for account in _reviewers(onboarding):
         yield Manifest(
-            objects.reviewer_binding(names.client_binding, onboarding.service_accounts),
+            objects.reviewer_binding(reviewer_binding(account), account),
             immutable=("roleRef",),
+            also=objects.binding_rights(),
         )
-        return
-    yield Manifest(
-        objects.reviewer_binding(names.reviewer_binding, (reviewer.account,)),
-        immutable=("roleRef",),
-    )
     if reviewer.mode is ReviewerMode.SECRET:
         yield Manifest(
             objects.token_secret(reviewer.account, names.reviewer_secret),
@@ -144,6 +161,13 @@ def _cluster(onboarding: Onboarding) -> Iterable[Resource]:
             wait=reviewer.wait,
             after=(made[reviewer.account].key,),
         )
+
+
+def _reviewers(onboarding: Onboarding) -> tuple[ServiceAccount, ...]:
+    """Whose tokens review logins."""
+    if onboarding.reviewer.mode is ReviewerMode.CLIENT:
+        return tuple(dict.fromkeys(onboarding.service_accounts))
+    return (onboarding.reviewer.account,)
 
 
 def cluster_identity() -> Manifest:
@@ -167,13 +191,15 @@ def _logins(onboarding: Onboarding, target: Target, only: Only) -> Iterable[Reso
     yield mount
     jwt: Secret | Ref | None = target.reviewer_jwt
     account_uid, after = None, [mount.key]
-    if only is Only.BOTH and reviewer.mode is not ReviewerMode.CLIENT:
+    if only is Only.BOTH:
+        bindings = map(reviewer_binding, _reviewers(onboarding))
+        after += [Key("cluster/clusterrolebinding", name) for name in bindings]
         account = Key("cluster/serviceaccount", str(reviewer.account))
-        binding = Key("cluster/clusterrolebinding", names.reviewer_binding)
-        after += [account, binding]
+        if reviewer.mode is not ReviewerMode.CLIENT:
+            after.append(account)
         if reviewer.mode is ReviewerMode.TOKEN:
             account_uid = Ref(account, "uid")
-        else:
+        elif reviewer.mode is ReviewerMode.SECRET:
             namespace = reviewer.account.namespace
             jwt = Ref(Key("cluster/secret", f"{namespace}/{names.reviewer_secret}"), "token")
     yield AuthConfig(
@@ -183,6 +209,8 @@ def _logins(onboarding: Onboarding, target: Target, only: Only) -> Iterable[Reso
         reviewer,
         jwt,
         account_uid,
+        target.renew_after,
+        guarded=only is Only.VAULT and target.cluster_uid is None,
         after=tuple(after),
     )
     yield Role(
@@ -193,5 +221,6 @@ def _logins(onboarding: Onboarding, target: Target, only: Only) -> Iterable[Reso
         onboarding.token_ttl,
         onboarding.audience,
         onboarding.exclusive,
+        retired=(names.retired_read_policy,),
         after=(mount.key, Key("vault/policy", names.read_policy)),
     )

@@ -75,6 +75,15 @@ class LoginFailed(Error):
     """A login to Vault was refused; transient when Vault does not say why."""
 
 
+class Bug(Error):
+    """Something that vaultprov did not foresee."""
+
+    exit_code = 4
+
+    def __init__(self, message: str) -> None:
+        super().__init__(message, hint="run again with VAULTPROV_DEBUG=1 and report the traceback")
+
+
 class Refused(Error):
     """We will not do this without an explicit flag."""
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from vaultprov.model import Onboarding, Scope, vault_path
+from vaultprov.model import Onboarding, Scope, ServiceAccount, vault_path
 
 
 @dataclass(frozen=True, slots=True)
@@ -18,8 +18,7 @@ class Names:
     group: str
     provisioner_policy: str
     reviewer_secret: str
-    reviewer_binding: str
-    client_binding: str
+    retired_read_policy: str  # of the other scope
 
     @classmethod
     def of(cls, onboarding: Onboarding) -> Names:
@@ -31,8 +30,9 @@ class Names:
 
         patterns = onboarding.names
         narrow = onboarding.scope is Scope.CLUSTER
-        read = patterns.cluster_read_policy if narrow else patterns.read_policy
-        account = onboarding.reviewer.account
+        read, retired = patterns.read_policy, patterns.cluster_read_policy
+        if narrow:
+            read, retired = retired, read
         return cls(
             auth_mount=fill(patterns.auth_mount, "auth mount"),
             role=fill(patterns.role, "role").lower(),
@@ -40,11 +40,14 @@ class Names:
             write_policy=fill(patterns.write_policy, "policy").lower(),
             group=fill(patterns.group, "group"),
             provisioner_policy=fill(patterns.provisioner_policy, "policy").lower(),
-            reviewer_secret=f"{account.name}-token",
-            # Cluster-wide objects carry the namespace, so that two installations do not collide.
-            reviewer_binding=f"{account.namespace}-{account.name}-tokenreview",
-            client_binding=f"vaultprov-{onboarding.cluster}-client-tokenreview",
+            reviewer_secret=f"{onboarding.reviewer.account.name}-token",
+            retired_read_policy=fill(retired, "policy").lower(),
         )
+
+
+def reviewer_binding(account: ServiceAccount) -> str:
+    """A ClusterRoleBinding's name; it carries the namespace, so that two installations differ."""
+    return f"{account.namespace}-{account.name}-tokenreview"
 
 
 def joined(*parts: str) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from enum import StrEnum
@@ -162,7 +163,7 @@ def extras(wanted: Fields, found: State | None) -> Mapping[str, tuple[str, ...]]
     if found is None:
         return None
     surplus = {
-        name: tuple(sorted(set(found.fields.get(name) or ()) - set(value.items)))
+        name: tuple(sorted(set(found.fields.get(name) or ()) - set(value.items) - value.without))
         for name, value in wanted.items()
         if isinstance(value, AtLeast)
     }
@@ -192,7 +193,7 @@ def _aim(value: Value, before: Value, *, is_new: bool) -> Value:
         return value
     if isinstance(value.items, Mapping):
         return {**(before or {}), **value.items}
-    have = frozenset(before or ())
+    have = frozenset(before or ()) - value.without
     missing = {
         item for item in value.items if not (value.globs and any(_covers(p, item) for p in have))
     }
@@ -200,10 +201,8 @@ def _aim(value: Value, before: Value, *, is_new: bool) -> Value:
 
 
 def _covers(pattern: str, item: str) -> bool:
-    """Vault's glob: `*` at the end, at the beginning, or alone."""
-    if pattern.endswith("*") and item.startswith(pattern[:-1]):
-        return True
-    return pattern.startswith("*") and item.endswith(pattern[1:])
+    """Vault's glob (ryanuber/go-glob): `*` stands for anything, wherever it is."""
+    return bool(re.fullmatch(".*".join(map(re.escape, pattern.split("*"))), item))
 
 
 def _spread(name: str, before: Value, after: Value) -> Iterable[FieldChange]:

@@ -21,7 +21,6 @@ _ANY = "any-environment-or-cluster"  # a valid name that stands for all of them
 _EXPANDED = {"write": ("create", "update")}
 _ALWAYS = (
     VaultRight("sys/capabilities-self", ("write",)),
-    VaultRight("auth/token/lookup-self", ("read",)),
     VaultRight("auth/token/revoke-self", ("write",)),
 )
 

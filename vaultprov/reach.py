@@ -15,11 +15,7 @@ def api_server(host: str) -> str:
 
     Vault stores any text and fails at the first login.
     """
-    try:
-        url = urlsplit(host)
-    except ValueError:  # such as a bracket that is not closed
-        url = urlsplit("")
-    if url.scheme != "https" or not url.hostname:
+    if not host.startswith("https://") or not hostname(host):
         raise ConfigError(
             f"the API server's address {host!r} is no https:// URL",
             hint="--kubernetes-host https://api.CLUSTER.example.com:6443",
@@ -32,8 +28,8 @@ def check_reachable(host: str, vault_address: str, cluster: str) -> None:
 
     A Vault on loopback shares the machine, so for it a loopback API server is fine.
     """
-    why = _private_nature(urlsplit(host).hostname or "")
-    if why == "loopback" and is_loopback(urlsplit(vault_address).hostname or ""):
+    why = _private_nature(hostname(host))
+    if why == "loopback" and is_loopback(hostname(vault_address)):
         return
     if why:
         raise Refused(
@@ -43,9 +39,18 @@ def check_reachable(host: str, vault_address: str, cluster: str) -> None:
         )
 
 
-def is_loopback(hostname: str) -> bool:
+def hostname(url: str) -> str:
+    """The host of a URL; empty when it has none or is broken."""
+    try:
+        parts = urlsplit(url)
+        return (parts.hostname or "") if parts.port != 0 else ""
+    except ValueError:  # a bracket that is not closed, a port that is no number
+        return ""
+
+
+def is_loopback(host: str) -> bool:
     """Whether a host name or address stands for the machine itself."""
-    name = hostname.rstrip(".")
+    name = host.rstrip(".")
     if name == "localhost" or name.endswith(".localhost"):
         return True
     try:
@@ -55,10 +60,10 @@ def is_loopback(hostname: str) -> bool:
         return False
 
 
-def _private_nature(hostname: str) -> str:
-    if is_loopback(hostname):
+def _private_nature(host: str) -> str:
+    if is_loopback(host):
         return "loopback"
-    if hostname in _IN_CLUSTER or hostname.startswith("kubernetes.default.svc"):
+    if host in _IN_CLUSTER or host.startswith("kubernetes.default.svc"):
         return "cluster-internal"
     # OpenShift's apiServerInternalURL (openshift/api config/v1 types_infrastructure.go).
-    return "cluster-internal" if hostname.startswith("api-int.") else ""
+    return "cluster-internal" if host.startswith("api-int.") else ""

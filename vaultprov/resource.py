@@ -12,6 +12,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final, Protocol
 
+from vaultprov.errors import Unreachable
 from vaultprov.redact import Secret
 
 
@@ -38,12 +39,13 @@ class Ref:
 class AtLeast:
     """A set or mapping of which we own only what we name: foreign members stay.
 
-    globs: members found may be patterns, where `*` covers everything with that prefix (or suffix),
-    as Vault's bound names do.
+    globs: members found may be patterns, where `*` stands for anything,
+    as Vault's bound names do. without: members that must not be there.
     """
 
     items: frozenset[str] | Mapping[str, str]
     globs: bool = False
+    without: frozenset[str] = frozenset()
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,6 +116,7 @@ class KubeRight:
     resource: str
     namespace: str | None
     name: str | None = None
+    instead: tuple[KubeRight, ...] = ()  # all of these would do as well
 
     def __str__(self) -> str:
         where = f" in namespace {self.namespace}" if self.namespace else ""
@@ -246,7 +249,13 @@ class Io:
         with listing.lock:
             if listing.found is None:
                 read = self.vault.list if verb == "list" else self.vault.read
-                listing.found = read(path) or {}
+                found = read(path)
+                if found is None and path.startswith("sys/"):
+                    raise Unreachable(
+                        f"{self.vault.address} has no {path}: it is no Vault",
+                        hint="check VAULT_ADDR and VAULT_NAMESPACE",
+                    )
+                listing.found = found or {}
             return listing.found
 
     def forget(self) -> None:

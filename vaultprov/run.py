@@ -12,12 +12,12 @@ from vaultprov.apply import OnEvent, Result, Status, apply, check_rights, observ
 from vaultprov.desired import Target, bootstrap_resources, onboarding_resources
 from vaultprov.errors import ConfigError, Error, NotConverged, Refused
 from vaultprov.model import Onboarding, Only, ReviewerMode
-from vaultprov.names import Names
+from vaultprov.names import Names, joined
 from vaultprov.plan import Action, Observed, Plan, make_plan
 from vaultprov.redact import Secret
 from vaultprov.resource import Io, Key, Resource
 from vaultprov.retry import Budget
-from vaultprov.vault.marker import find_mount, mark
+from vaultprov.vault.kubernetes import token_right
 from vaultprov.verify import Check, prove
 
 
@@ -44,7 +44,6 @@ class Request:
     only: Only = Only.BOTH
     allow: frozenset[str] = frozenset()
     verify: bool = True
-    renew_reviewer: bool = False
     bootstrap: bool = False
     client_secret: Secret | None = None
     provisioner: str = ""
@@ -99,8 +98,6 @@ def execute(
     outcome = Outcome(request, _servers(io), write=write)
     try:
         resources = _resources(request)
-        if request.renew_reviewer and write:
-            budget.call(lambda: _forget_reviewer(request, io))
         observed = observe(resources, io, budget)
         plan = make_plan(resources, observed, request.allow)
         outcome = replace(
@@ -112,17 +109,17 @@ def execute(
         )
         on_plan(plan, outcome.servers)
         if plan.refused():
-            raise _refusal(request, plan)
+            raise _refusal(plan)
+        _check_client_mode(request, plan)
         if write:
             _check_reviewer_jwt(request, plan)
-            outcome = _apply(request, resources, plan, observed, io, budget, outcome, on_event)
+            outcome = _apply(resources, plan, observed, io, budget, outcome, on_event)
     except Error as error:
         outcome = replace(outcome, error=error)
     return replace(outcome, seconds=time.monotonic() - started)
 
 
 def _apply(
-    request: Request,
     resources: Sequence[Resource],
     plan: Plan,
     observed: Observed,
@@ -131,32 +128,38 @@ def _apply(
     outcome: Outcome,
     on_event: OnEvent,
 ) -> Outcome:
+    request = outcome.request
+    proves = request.verify and request.command == "onboard" and request.only is Only.BOTH
     if plan.changes:
-        budget.call(lambda: check_rights(resources, plan, io))
-    results = apply(resources, plan, observed, io, budget, on_event)
-    outcome = replace(outcome, results=results)
-    failures = [
-        result.error for result in results if result.status is Status.FAILED and result.error
-    ]
+        accounts = request.onboarding.service_accounts if proves else ()
+        besides = [token_right(account) for account in accounts]
+        budget.call(lambda: check_rights(resources, plan, io, besides))
+    states = dict(observed)
+    results = apply(resources, plan, observed, io, budget, on_event, states.__setitem__)
+    outcome = replace(outcome, results=results, reviewer=_reviewer(request, states))
+    failures = [r.error for r in results if r.status is Status.FAILED and r.error]
     if failures:
         return replace(outcome, error=failures[0])
-    if request.verify and request.command == "onboard" and request.only is Only.BOTH:
+    if outcome.condition is not None:
         outcome = replace(outcome, condition=Condition.IN_PLACE)
-        wrote_config = any(
-            r.status is Status.WRITTEN and r.step.key.kind in _LOGIN_KINDS for r in results
-        )
-        checks = prove(request.onboarding, io, budget, fresh=wrote_config)
-        outcome = replace(outcome, checks=checks)
-        if not all(check.ok for check in checks):
-            outcome = replace(outcome, error=_unproved(request, checks))
+    return _proved(outcome, states, io, budget) if proves else outcome
+
+
+def _proved(outcome: Outcome, states: Observed, io: Io, budget: Budget) -> Outcome:
+    """With the proof; an error on the way to it leaves what was written in the outcome."""
+    onboarding = outcome.request.onboarding
+    names = Names.of(onboarding)
+    role = states.get(Key("vault/role", joined(names.auth_mount, names.role)))
+    audience = (role.fields["audience"] if role else "") or onboarding.audience
+    fresh = any(result.status is Status.WRITTEN for result in outcome.results)
+    try:
+        checks = prove(onboarding, audience, io, budget, fresh=fresh)
+    except Error as error:
+        return replace(outcome, error=error)
+    outcome = replace(outcome, checks=checks)
+    if not all(check.ok for check in checks):
+        outcome = replace(outcome, error=_unproved(checks))
     return outcome
-
-
-_LOGIN_KINDS = frozenset({"vault/auth", "vault/auth-config", "vault/role", "vault/policy"}) | {
-    "cluster/clusterrolebinding",
-    "cluster/serviceaccount",
-    "cluster/secret",
-}
 
 
 def _resources(request: Request) -> tuple[Resource, ...]:
@@ -170,13 +173,6 @@ def _resources(request: Request) -> tuple[Resource, ...]:
     return resources + onboarding_resources(
         request.onboarding, request.target, request.only, bootstrapped=request.bootstrap
     )
-
-
-def _forget_reviewer(request: Request, io: Io) -> None:
-    """Drops what we believe to be stored, so that the plan stores it anew."""
-    mount = Names.of(request.onboarding).auth_mount
-    if request.only is not Only.CLUSTER and find_mount(io, mount) is not None:
-        mark(io, mount, reviewer=None, reviewer_expires=None)
 
 
 def _planned(action: Action) -> Status:
@@ -220,22 +216,34 @@ def _reviewer(request: Request, observed: Observed) -> str:
     return written + (f"expires {ends}" if ends else "does not expire")
 
 
-def _refusal(request: Request, plan: Plan) -> Refused:
+def _refusal(plan: Plan) -> Refused:
     """One error for all refused steps; the hint belongs to the first."""
     reasons = [(step.key, step.foreign) for step in plan.refused() if step.foreign]
     told = "; ".join(f"{key} {reason.reason}" for key, reason in reasons)
-    first = reasons[0][1]
     flags = sorted({reason.flag for _, reason in reasons if reason.flag})
-    hint = first.hint or f"to take over what is shown: {_command(request)} {' '.join(flags)}"
-    return Refused(f"refused, nothing was written: {told}", hint=hint)
+    take_over = f"to take over what is shown, add {' '.join(flags)} to the same command"
+    return Refused(f"refused, nothing was written: {told}", hint=reasons[0][1].hint or take_over)
 
 
-def _command(request: Request) -> str:
-    if request.command == "bootstrap":
-        return "vaultprov bootstrap"
-    return (
-        f"vaultprov onboard --env {request.onboarding.env} --cluster {request.onboarding.cluster}"
+def _check_client_mode(request: Request, plan: Plan) -> None:
+    """Who logs in without being named would lose the reviewer that reviews them."""
+    if request.onboarding.reviewer.mode is not ReviewerMode.CLIENT or request.only is Only.CLUSTER:
+        return
+    steps = {step.key.kind: step for step in plan.steps}
+    config, role = steps["vault/auth-config"], steps["vault/role"]
+    erased = any(c.field == "token_reviewer_jwt" for c in config.changes)
+    strangers = sorted(
+        member
+        for name, members in (role.extra or {}).items()
+        if name.startswith("bound_service_account")
+        for member in members
     )
+    if erased and strangers:
+        raise Refused(
+            "refused, nothing was written: without a stored reviewer JWT only the named workloads "
+            f"may review their tokens, and the role also lets in {', '.join(strangers)}",
+            hint="name every workload with --service-account, or drop the others with --exclusive",
+        )
 
 
 def _check_reviewer_jwt(request: Request, plan: Plan) -> None:
@@ -256,9 +264,9 @@ def _check_reviewer_jwt(request: Request, plan: Plan) -> None:
         )
 
 
-def _unproved(request: Request, checks: Sequence[Check]) -> NotConverged:
+def _unproved(checks: Sequence[Check]) -> NotConverged:
     failed = next(check for check in checks if not check.ok)
     return NotConverged(
         f"everything is in place, but the proof failed: {failed.title}: {failed.detail}",
-        hint=failed.hint or f"{_command(request)} --renew-reviewer",
+        hint=failed.hint or "add --renew-reviewer to the same command",
     )

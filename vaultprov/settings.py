@@ -11,7 +11,8 @@ from pathlib import Path
 from typing import Any
 
 from vaultprov.errors import ConfigError
-from vaultprov.model import ReviewerMode, Scope, ServiceAccount, seconds
+from vaultprov.model import ReviewerMode, Scope, ServiceAccount, seconds, vault_path
+from vaultprov.reach import hostname
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,6 +46,23 @@ def _flag(value: Any) -> bool:
     if lowered in ("0", "false", "no", "off", ""):
         return False
     raise ConfigError(f"expected true or false, found {value!r}")
+
+
+def _url(value: Any) -> str:
+    url = _text(value).rstrip("/")
+    if "@" in url:
+        raise ConfigError("the URL holds a user name or password; leave them out")
+    if not hostname(url) or not url.startswith(("http://", "https://")):
+        raise ConfigError(f"expected an http(s):// URL, found {url!r}")
+    return url
+
+
+def _vault_path(value: Any) -> str:
+    return vault_path(_text(value), "this")
+
+
+def _role(value: Any) -> str:
+    return _text(value).lower()  # as Vault stores it
 
 
 def _path(value: Any) -> Path:
@@ -92,7 +110,7 @@ def _auth_method(value: Any) -> str:
 
 SETTINGS: tuple[Setting, ...] = (
     Setting(
-        "vault.address", _text, "https://127.0.0.1:8200", "Vault's URL", ("BAO_ADDR", "VAULT_ADDR")
+        "vault.address", _url, "https://127.0.0.1:8200", "Vault's URL", ("BAO_ADDR", "VAULT_ADDR")
     ),
     Setting(
         "vault.namespace", _text, None, "Vault namespace", ("BAO_NAMESPACE", "VAULT_NAMESPACE")
@@ -163,7 +181,7 @@ SETTINGS: tuple[Setting, ...] = (
         None,
         "CA of the API server (PEM file; default: the kubeconfig's)",
     ),
-    Setting("kv_mount", _text, "k8s_secrets", "the KV version 2 mount"),
+    Setting("kv_mount", _vault_path, "k8s_secrets", "the KV version 2 mount"),
     Setting(
         "policy_set", _text, "default", "policy templates that we ship: default, operate-first"
     ),
@@ -177,7 +195,7 @@ SETTINGS: tuple[Setting, ...] = (
     ),
     Setting("audience", _text, "vault", "audience of roles that we create"),
     Setting("token_ttl", _duration, 3600, "life of a workload's Vault token"),
-    Setting("timeout", _duration, 120, "nothing is tried for longer than this"),
+    Setting("timeout", _duration, 120, "no step is begun or tried again after this"),
     Setting(
         "reviewer.mode",
         _reviewer_mode,
@@ -199,22 +217,22 @@ SETTINGS: tuple[Setting, ...] = (
         "reviewer.wait", _duration, 30, "how long to wait for the token Secret to be filled in"
     ),
     Setting("oidc.enabled", _flag, default=True, help="whether people log in through OIDC"),
-    Setting("oidc.mount", _text, "oidc", "the OIDC mount"),
+    Setting("oidc.mount", _vault_path, "oidc", "the OIDC mount"),
     Setting("oidc.discovery_url", _text, None, "the provider's issuer URL"),
     Setting("oidc.client_id", _text, None, "Vault's client id at the provider"),
     Setting(
         "oidc.client_secret_env", _text, None, "name of the variable that holds the client secret"
     ),
     Setting("oidc.client_secret_file", _path, None, "file that holds the client secret"),
-    Setting("oidc.role", _text, "default", "role that people log in with"),
+    Setting("oidc.role", _role, "default", "role that people log in with"),
     Setting("oidc.user_claim", _text, "sub", "claim that names the user"),
     Setting("oidc.groups_claim", _text, "groups", "claim that lists the user's groups"),
     Setting("oidc.scopes", _texts, ("openid",), "scopes to ask the provider for"),
     Setting(
         "oidc.redirect_uris",
         _texts,
-        ("http://localhost:8250/oidc/callback",),
-        "allowed redirect URIs",
+        ("http://localhost:8250/oidc/callback", "{address}/ui/vault/auth/{mount}/oidc/callback"),
+        "redirect URIs of the command line and of the UI, at Vault's address",
     ),
     Setting("names.auth_mount", _text, "{cluster}-k8s", "auth mount of a cluster"),
     Setting("names.role", _text, "{env}-ops", "role on it"),

@@ -113,10 +113,16 @@ def onboarding(
     )
     oidc = [s.key.removeprefix("oidc.") for s in SETTINGS if s.key.startswith("oidc.")]
     names = [s.key.removeprefix("names.") for s in SETTINGS if s.key.startswith("names.")]
+    login = of("oidc", *oidc)
+    address = str(values["vault.address"].value).rstrip("/")
+    login["redirect_uris"] = tuple(
+        uri.replace("{address}", address).replace("{mount}", login["mount"])
+        for uri in login["redirect_uris"]
+    )
     return Onboarding(
         env,
         cluster,
-        oidc=Oidc(**of("oidc", *oidc)),
+        oidc=Oidc(**login),
         names=NamePatterns(**of("names", *names)),
         reviewer=Reviewer(
             mode=values["reviewer.mode"].value,

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 
 from vaultprov.errors import ConfigError, Denied, Error, LoginFailed
 from vaultprov.jwt import claims
-from vaultprov.model import Onboarding, ReviewerMode, ServiceAccount
+from vaultprov.model import Onboarding, ReviewerMode, Scope, ServiceAccount
 from vaultprov.names import Names, joined
 from vaultprov.redact import Secret
 from vaultprov.resource import Io, VaultPort
@@ -35,28 +35,36 @@ class Check:
     hint: str = ""
 
 
-def prove(onboarding: Onboarding, io: Io, budget: Budget, *, fresh: bool) -> tuple[Check, ...]:
+def prove(
+    onboarding: Onboarding, audience: str, io: Io, budget: Budget, *, fresh: bool
+) -> tuple[Check, ...]:
     """Proves the login and the rights of every workload ServiceAccount.
 
-    fresh: the config was just written, so a refused login is tried again for as long as another
-    node of Vault may need to load it.
+    audience: that of the role. fresh: something was just written, so that a refused login is tried
+    again for as long as another node of Vault may need to load it.
     """
     patience = Budget(timeout=min(budget.left(), _RELOAD) if fresh else 0, attempts=100)
     with ThreadPoolExecutor(4) as pool:
         proofs = pool.map(
-            lambda account: _prove(onboarding, account, io, budget, patience),
+            lambda account: _prove(onboarding, account, audience, io, budget, patience),
             onboarding.service_accounts,
         )
         return tuple(check for checks in proofs for check in checks)
 
 
 def _prove(
-    onboarding: Onboarding, account: ServiceAccount, io: Io, budget: Budget, patience: Budget
+    onboarding: Onboarding,
+    account: ServiceAccount,
+    audience: str,
+    io: Io,
+    budget: Budget,
+    patience: Budget,
 ) -> list[Check]:
     names = Names.of(onboarding)
     title = f"{account} logs in at auth/{names.auth_mount} as {names.role}"
     try:
-        token = budget.call(lambda: _workload_token(onboarding, account, io))
+        client_mode = onboarding.reviewer.mode is ReviewerMode.CLIENT
+        token = budget.call(lambda: _token(account, audience, io, also_for_api=client_mode))
         session = patience.call(
             lambda: io.vault.login(names.auth_mount, {"role": names.role, "jwt": token})
         )
@@ -64,43 +72,60 @@ def _prove(
         return [Check(title, ok=False, detail=error.message, hint=error.hint)]
     with _revoked(session):
         held = ", ".join(session.policies)
-        home = joined(onboarding.kv_mount, onboarding.env, onboarding.cluster)
-        allowed = joined(onboarding.kv_mount, "data", onboarding.env, onboarding.cluster, _PROBE)
-        other = joined(onboarding.kv_mount, "data", f"not-{onboarding.env}"[:63], _PROBE)
-        with ThreadPoolExecutor(2) as pool:
-            reads = pool.submit(budget.call, lambda: _can_read(session, allowed))
-            blind = pool.submit(budget.call, lambda: _can_read(session, other))
-            return [
-                Check(title, ok=True, detail=f"policies {held}"),
-                _check(
-                    f"{account} may read {home}/",
-                    ok=reads.result(),
-                    trouble=f"the token's policies {held} do not allow {allowed}",
-                    hint=f"vault policy read {names.read_policy}",
-                ),
-                _check(
-                    f"{account} may not read another environment",
-                    ok=not blind.result(),
-                    detail="refused, as it must be",
-                    trouble=f"the token may read {other}",
-                    hint=f"look for a policy that is too wide among {held}",
-                ),
-            ]
+        return [
+            Check(title, ok=True, detail=f"policies {held}"),
+            *_reads(onboarding, account, session, budget),
+        ]
+
+
+def _reads(
+    onboarding: Onboarding, account: ServiceAccount, session: VaultPort, budget: Budget
+) -> list[Check]:
+    """What the session may read, and what it must not."""
+    mount, env = onboarding.kv_mount, onboarding.env
+    narrow = onboarding.scope is Scope.CLUSTER
+    home = joined(mount, env, onboarding.cluster)
+    allowed = joined(mount, "data", env, onboarding.cluster, _PROBE)
+    beyond = [joined(mount, "data", f"not-{env}", _PROBE)]
+    if narrow:
+        beyond.append(joined(mount, "data", env, f"not-{onboarding.cluster}", _PROBE))
+    with ThreadPoolExecutor(3) as pool:
+        may = [
+            pool.submit(budget.call, lambda path=path: _can_read(session, path))
+            for path in (allowed, *beyond)
+        ]
+        sees, *trespasses = [each.result() for each in may]
+    held = ", ".join(session.policies)
+    seen = [path for path, trespass in zip(beyond, trespasses, strict=True) if trespass]
+    return [
+        _check(
+            f"{account} may read {home}/",
+            ok=sees,
+            trouble=f"the token's policies {held} do not allow {allowed}",
+            hint=f"vault policy read {Names.of(onboarding).read_policy}",
+        ),
+        _check(
+            f"{account} may not read another {'cluster or ' if narrow else ''}environment",
+            ok=not seen,
+            detail="refused, as it must be",
+            trouble=f"the token may read {', '.join(seen)}",
+            hint=f"look for a policy that is too wide among {held}",
+        ),
+    ]
 
 
 def _check(title: str, *, ok: bool, trouble: str, hint: str, detail: str = "") -> Check:
     return Check(title, ok=True, detail=detail) if ok else Check(title, ok, trouble, hint)
 
 
-def _workload_token(onboarding: Onboarding, account: ServiceAccount, io: Io) -> Secret:
-    """A token with the store's audiences; in mode `client` with the API server's too."""
-    audiences: tuple[str, ...] = (onboarding.audience,)
-    if onboarding.reviewer.mode is ReviewerMode.CLIENT:
+def _token(account: ServiceAccount, audience: str, io: Io, *, also_for_api: bool) -> Secret:
+    """A token as the store asks for it; one that reviews itself is for the API server too."""
+    audiences: tuple[str, ...] = (audience,)
+    if also_for_api:
         own = io.kube.request_token(account.namespace, account.name, (), TOKEN_SECONDS)
         api = claims(own.token).get("aud") or []
         audiences += tuple([api] if isinstance(api, str) else api)
-    granted = io.kube.request_token(account.namespace, account.name, audiences, TOKEN_SECONDS)
-    return granted.token
+    return io.kube.request_token(account.namespace, account.name, audiences, TOKEN_SECONDS).token
 
 
 def _can_read(session: VaultPort, path: str) -> bool:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import replace
@@ -12,7 +14,8 @@ from vaultprov import site as sites
 from vaultprov.certificates import fingerprints
 from vaultprov.desired import Target, onboarding_resources
 from vaultprov.errors import ConfigError, Error
-from vaultprov.model import Oidc, Onboarding, Only, dns_label
+from vaultprov.jwt import claims
+from vaultprov.model import Oidc, Onboarding, Only, Scope, dns_label
 from vaultprov.provisioner import provisioner_policy
 from vaultprov.reach import api_server, check_reachable
 from vaultprov.redact import Secret
@@ -64,15 +67,34 @@ def wired(
     """A request that can be executed. A Vault token made for the run is revoked at its end."""
     site, values = effective(options, environ)
     settings = {key: sourced.value for key, sourced in values.items()}
+    _check_combination(options)
     request = _request(command, options, site, values, environ)
     budget = Budget(timeout=settings["timeout"])
     kube, target = _cluster(request, options, settings, environ)
+    if options.get("renew_reviewer"):
+        target = replace(target, renew_after=time.time())
     try:
         with _vault(request, settings, environ, warn, budget) as vault:
             yield replace(request, target=target), Io(vault, kube), budget
     finally:
         if kube is not None:
             kube.close()
+
+
+def _check_combination(options: Mapping[str, Any]) -> None:
+    """Flags that would do nothing are mistakes."""
+    only = options.get("only")
+    for name in ("reviewer_jwt_file", "cluster_uid"):
+        if options.get(name) is not None and only != "vault":
+            flag = "--" + name.replace("_", "-")
+            raise ConfigError(
+                f"{flag} says what --only vault cannot find out", hint="add --only vault"
+            )
+    if only == "cluster":
+        for name in ("bootstrap", "renew_reviewer", "replace_cluster"):
+            if options.get(name):
+                flag = "--" + name.replace("_", "-")
+                raise ConfigError(f"{flag} is about Vault, and --only cluster leaves it alone")
 
 
 def _request(
@@ -96,7 +118,6 @@ def _request(
         only=Only.VAULT if whole_site else Only(options.get("only") or Only.BOTH),
         allow=frozenset(flag for flag, given in flags.items() if given),
         verify=not options.get("no_verify", False),
-        renew_reviewer=options.get("renew_reviewer", False),
     )
     if not whole_site:
         # A broken template is reported before any server is asked anything.
@@ -114,10 +135,11 @@ def _request(
 
 
 def _known(site: sites.Site, environ: Mapping[str, str]) -> list[Onboarding]:
-    """The onboardings that the site file lists."""
+    """The onboardings that the site file lists, in either scope: a flag may change it."""
     return [
-        sites.onboarding(site.effective(env, cluster, environ, {}), env, cluster)
+        sites.onboarding(site.effective(env, cluster, environ, {"scope": scope}), env, cluster)
         for env, cluster in site.clusters
+        for scope in Scope
     ]
 
 
@@ -154,16 +176,44 @@ def _cluster(
                 "--only vault knows nothing of the cluster",
                 hint="give --kubernetes-host URL and --kubernetes-ca-file FILE",
             )
-        file = options.get("reviewer_jwt_file")
-        jwt = _read_secret(file) if file else None
-        return None, Target(api_server(host), given_ca, options.get("cluster_uid"), jwt)
+        return None, Target(
+            api_server(host), given_ca, _uid(options.get("cluster_uid")), _reviewer_jwt(options)
+        )
     from vaultprov.clients.kubeconfig import connect  # 0.3 s, which --only vault need not pay
 
     cluster = connect(settings["kubernetes.context"], environ.get("KUBECONFIG") or None)
+    if request.only is Only.CLUSTER:
+        return cluster.client, Target()
     address = api_server(host or cluster.client.server)
-    if not host and request.only is Only.BOTH:
+    if not host and cluster.inside:
+        raise ConfigError(
+            "in a pod the API server's address is one that only the cluster knows",
+            hint="--kubernetes-host https://... with the address that Vault is to use",
+        )
+    if not host:
         check_reachable(address, settings["vault.address"], request.onboarding.cluster)
-    return cluster.client, Target(address, given_ca or cluster.ca_pem)
+    return cluster.client, Target(address, given_ca or cluster.ca_pem())
+
+
+def _uid(given: str | None) -> str | None:
+    if given is not None and not re.fullmatch(r"[A-Za-z0-9-]+", given):
+        raise ConfigError(
+            f"--cluster-uid {given!r} is no uid",
+            hint="kubectl get namespace kube-system -o jsonpath='{.metadata.uid}'",
+        )
+    return given
+
+
+def _reviewer_jwt(options: Mapping[str, Any]) -> Secret | None:
+    """The reviewer JWT given by hand, looked at before anything is written."""
+    file = options.get("reviewer_jwt_file")
+    if file is None:
+        return None
+    jwt = _read_secret(file)
+    ends = claims(jwt).get("exp")
+    if ends is not None and ends <= time.time():
+        raise ConfigError("the reviewer JWT has expired", hint="take a new one from the cluster")
+    return jwt
 
 
 def _given_ca(file: Path | None) -> str:
@@ -190,7 +240,8 @@ def _vault(
         return
     from vaultprov.clients.connect import connection, log_in  # 0.2 s, as above
 
-    client, made_for_us = log_in(connection(settings, warn), settings, environ, Path.home())
+    reached = connection(settings, warn)
+    client, made_for_us = budget.call(lambda: log_in(reached, settings, environ, Path.home()))
     try:
         yield client
     finally:

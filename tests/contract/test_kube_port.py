@@ -51,7 +51,7 @@ def manifests(account: ServiceAccount, unique: str) -> list[Object]:
         objects.namespace(account.namespace),
         objects.service_account(account),
         objects.token_secret(account, "reviewer-token"),
-        objects.reviewer_binding(f"binding-{unique}", (account,)),
+        objects.reviewer_binding(f"binding-{unique}", account),
     ]
 
 
@@ -120,7 +120,7 @@ def test_foreign_labels_and_fields_survive_an_apply(
 def test_applying_takes_over_what_somebody_else_set(
     cluster: KubeSubject, account: ServiceAccount, unique: str
 ) -> None:
-    manifest = objects.reviewer_binding(f"binding-{unique}", (account,))
+    manifest = objects.reviewer_binding(f"binding-{unique}", account)
     cluster.port.apply(manifest)
     theirs = {"subjects": [], "metadata": {"labels": {"app.kubernetes.io/managed-by": "helm"}}}
     cluster.hands.patch(manifest, theirs)
@@ -169,7 +169,7 @@ def test_what_we_do_not_apply_any_more_goes(cluster: KubeSubject, account: Servi
 def test_immutable_fields_are_rejected(
     cluster: KubeSubject, account: ServiceAccount, unique: str
 ) -> None:
-    binding = objects.reviewer_binding(f"binding-{unique}", (account,))
+    binding = objects.reviewer_binding(f"binding-{unique}", account)
     secret = objects.token_secret(account, "reviewer-token")
     other = {**binding, "roleRef": {**binding["roleRef"], "name": "view"}}
     for manifest, changed in ((binding, other), (secret, {**secret, "type": "Opaque"})):

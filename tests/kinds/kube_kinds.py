@@ -30,8 +30,7 @@ def token_secret(w: World) -> Object:
 
 
 def binding(w: World) -> Object:
-    accounts = (ServiceAccount("web", "reader"), ServiceAccount("external-secrets", "fetcher"))
-    return objects.reviewer_binding(f"reviewer-{w.id}", accounts)
+    return objects.reviewer_binding(f"reviewer-{w.id}", ServiceAccount("web", "reader"))
 
 
 def bare(manifest: Object, **change: Any) -> Object:
@@ -151,7 +150,7 @@ REVIEWER_BINDING = Kind(
 
 def _secret(w: World) -> Resources:
     needs = account_manifests(w.account)
-    return [*needs, Manifest(token_secret(w), ("type",), 30, (needs[-1].key,))]
+    return [*needs, Manifest(token_secret(w), ("type",), wait=30, after=(needs[-1].key,))]
 
 
 def _filled_by_hand(w: World) -> None:

@@ -80,7 +80,7 @@ def _config(w: World, mode: ReviewerMode) -> AuthConfig:
     if mode is ReviewerMode.TOKEN:
         uid = Ref(Key("cluster/serviceaccount", str(account)), "uid")
     reviewer = service_reviewer(w, mode)
-    return AuthConfig(w.mount, HOST, w.facts.ca_pem, reviewer, jwt, uid, tuple(needs))
+    return AuthConfig(w.mount, HOST, w.facts.ca_pem, reviewer, jwt, uid, after=tuple(needs))
 
 
 def account_manifests(account: ServiceAccount) -> list[Manifest]:
@@ -92,7 +92,7 @@ def account_manifests(account: ServiceAccount) -> list[Manifest]:
 def with_secret(w: World) -> Resources:
     manifests = account_manifests(w.account)
     secret = objects.token_secret(w.account, "reviewer-token")
-    manifests.append(Manifest(secret, ("type",), 30, (manifests[-1].key,)))
+    manifests.append(Manifest(secret, ("type",), wait=30, after=(manifests[-1].key,)))
     return [*manifests, auth_mount(w), _config(w, ReviewerMode.SECRET)]
 
 

@@ -95,12 +95,22 @@ def _configured(**change: Any) -> ByHand:
     return lambda w: _config_by_hand(w, **change)
 
 
+def _unmark(w: World) -> None:
+    """The mount is somebody else's."""
+    w.describe(w.oidc, w.description(w.oidc), "by hand")
+
+
+def _stranger_config(w: World) -> None:
+    _unmark(w)
+    _config_by_hand(w, bound_issuer=w.facts.issuer)
+
+
 OIDC_CONFIG = Kind(
     "oidc-config",
     OidcConfig,
     oidc_config,
     stranger=Stranger(
-        lambda w: _config_by_hand(w, bound_issuer=w.facts.issuer),
+        _stranger_config,
         kept=lambda w: w.find(f"auth/{w.oidc}/config")["bound_issuer"] == w.facts.issuer,
     ),
     twin="its client secret cannot be read, so without a marker it never is known to be right",
@@ -137,6 +147,18 @@ OIDC_CONFIG = Kind(
 )
 
 
+_THEIR_ROLE = {
+    "role_type": "oidc",
+    "user_claim": "email",
+    "allowed_redirect_uris": ["https://vault/theirs"],
+}
+
+
+def _stranger_role(w: World) -> None:
+    _unmark(w)
+    w.send(role_path(w), {**_THEIR_ROLE, "bound_audiences": "x"})
+
+
 def role_path(w: World) -> str:
     return f"auth/{w.oidc}/role/default"
 
@@ -154,7 +176,10 @@ OIDC_ROLE = Kind(
     "oidc-role",
     OidcRole,
     _oidc_role,
-    stranger="it is the site's default role; it has no place for a marker",
+    stranger=Stranger(
+        _stranger_role,
+        kept=lambda w: w.find(role_path(w))["bound_audiences"] == ["x"],
+    ),
     twin=lambda w: w.send(
         role_path(w),
         {

@@ -47,7 +47,7 @@ def kinds_of_the_product() -> Iterator[object]:
 
 def builders_of_the_product() -> Iterator[object]:
     for name, function in inspect.getmembers(objects, inspect.isfunction):
-        if function.__module__ == objects.__name__ and not name.startswith("_"):
+        if function.__module__ == objects.__name__ and name != "binding_rights":
             yield function
 
 

@@ -9,6 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.unit.worlds import MemoryVault
+from vaultprov.errors import Unreachable
 from vaultprov.resource import Io, VaultRight
 from vaultprov.vault.marker import Marker, find_mount, mark, mark_rights, marker_of
 
@@ -117,8 +118,11 @@ class TestListing:
         io.listing("sys/auth")
         assert vault.asked == ["read sys/auth"] * 2
 
-    def test_absent_is_empty(self) -> None:
-        assert Io(MemoryVault(), None).listing("sys/auth") == {}
+    def test_absent_is_empty_but_not_where_every_vault_has_something(self) -> None:
+        io = Io(MemoryVault(), None)
+        assert io.listing("identity/group/name/absent") == {}
+        with pytest.raises(Unreachable, match="it is no Vault"):
+            io.listing("sys/auth")
 
     def test_lists_when_told_so(self) -> None:
         vault = MemoryVault()

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import pytest
-
-from vaultprov.model import NamePatterns, Onboarding, Reviewer, Scope, ServiceAccount
-from vaultprov.names import Names, joined
+from vaultprov.model import NamePatterns, Onboarding, Scope, ServiceAccount
+from vaultprov.names import Names, reviewer_binding
 
 
 def test_the_names_are_those_of_the_runbook() -> None:
@@ -17,8 +15,7 @@ def test_the_names_are_those_of_the_runbook() -> None:
         group="vault-admins-moc",
         provisioner_policy="vaultprov-provisioner",
         reviewer_secret="eso-vault-auth-token",
-        reviewer_binding="external-secrets-operator-eso-vault-auth-tokenreview",
-        client_binding="vaultprov-smaug-client-tokenreview",
+        retired_read_policy="moc-smaug-kv-r",
     )
 
 
@@ -43,22 +40,5 @@ def test_the_scope_chooses_the_read_policy_alone() -> None:
 
 
 def test_cluster_wide_objects_of_two_reviewers_do_not_collide() -> None:
-    bindings = {
-        Names.of(
-            Onboarding("moc", "smaug", reviewer=Reviewer(account=ServiceAccount(ns, "r")))
-        ).reviewer_binding
-        for ns in ("one", "two")
-    }
-    assert len(bindings) == 2
-
-
-@pytest.mark.parametrize(
-    ("parts", "path"),
-    [
-        (("auth", "smaug-k8s", "config"), "auth/smaug-k8s/config"),
-        (("/auth/", "/a/b/", "role"), "auth/a/b/role"),
-        (("kv",), "kv"),
-    ],
-)
-def test_joined_parts_have_one_slash_between_them(parts: tuple[str, ...], path: str) -> None:
-    assert joined(*parts) == path
+    assert reviewer_binding(ServiceAccount("one", "r")) == "one-r-tokenreview"
+    assert reviewer_binding(ServiceAccount("two", "r")) == "two-r-tokenreview"

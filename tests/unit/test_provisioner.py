@@ -12,7 +12,6 @@ SITE = Onboarding("site", "site")
 SMAUG = Onboarding("moc", "smaug")
 WRITE, ALL = "create, update", "create, read, update"
 ALWAYS = {
-    "auth/token/lookup-self": "read",
     "auth/token/revoke-self": WRITE,
     "sys/capabilities-self": WRITE,
 }

@@ -50,7 +50,7 @@ def run(
 def test_a_site_without_its_mounts_is_refused_with_the_command_that_makes_them(
     clock: Clock,
 ) -> None:
-    vault = MemoryVault()
+    vault = MemoryVault({"sys/mounts": {"other/": {}}, "sys/auth": {"token/": {}}})
     outcome = run(clock, vault)
     assert isinstance(outcome.error, Refused)
     assert "vault/mount/k8s_secrets is missing" in outcome.error.message
@@ -147,13 +147,11 @@ def test_a_mount_of_another_type_is_refused_whatever_the_flags(clock: Clock) -> 
     assert "is an auth mount of type jwt" in outcome.error.message
 
 
-def test_what_somebody_else_made_is_refused_with_the_whole_command(clock: Clock) -> None:
+def test_what_somebody_else_made_is_refused_with_the_flag_that_takes_it_over(clock: Clock) -> None:
     vault = MemoryVault(with_mount("mine"))
     outcome = run(clock, vault)
     assert isinstance(outcome.error, Refused)
-    assert outcome.error.hint == (
-        "to take over what is shown: vaultprov onboard --env moc --cluster smaug --adopt"
-    )
+    assert outcome.error.hint == ("to take over what is shown, add --adopt to the same command")
     assert vault.written == []
 
 

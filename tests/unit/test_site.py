@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -302,7 +303,13 @@ class TestFile:
 class TestOnboarding:
     def test_the_defaults_of_settings_and_model_agree(self) -> None:
         values = Site().effective("moc", "smaug", {}, {})
-        assert onboarding(values, "moc", "smaug") == Onboarding("moc", "smaug")
+        made = onboarding(values, "moc", "smaug")
+        assert made.oidc.redirect_uris == (
+            "http://localhost:8250/oidc/callback",
+            "https://127.0.0.1:8200/ui/vault/auth/oidc/oidc/callback",
+        )
+        oidc = replace(made.oidc, redirect_uris=Oidc().redirect_uris)
+        assert replace(made, oidc=oidc) == Onboarding("moc", "smaug")
 
     def test_every_setting_arrives(self) -> None:
         flags = {
@@ -320,7 +327,8 @@ class TestOnboarding:
             "reviewer.renew_before": "1h",
             "reviewer.wait": "5",
             "oidc.enabled": "no",
-            "oidc.mount": "login",
+            "oidc.mount": "/login/",
+            "oidc.redirect_uris": "https://v/{mount}",
             "names.role": "r",
         }
         values = Site().effective(None, None, {}, flags)
@@ -328,7 +336,7 @@ class TestOnboarding:
             "moc",
             "smaug",
             kv_mount="kv",
-            oidc=Oidc(enabled=False, mount="login"),
+            oidc=Oidc(enabled=False, mount="login", redirect_uris=("https://v/login",)),
             names=NamePatterns(role="r"),
             policy_set="operate-first",
             policy_dir=Path("/p"),

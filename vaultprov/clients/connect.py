@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from vaultprov.clients.vault import Connection, VaultClient
-from vaultprov.errors import ConfigError
+from vaultprov.errors import ConfigError, LoginFailed
 from vaultprov.redact import Secret
 
 _POD_TOKEN = Path("/var/run/secrets/kubernetes.io/serviceaccount/token")
@@ -18,11 +18,7 @@ SECRET_VARIABLE = "VAULTPROV_AUTH_SECRET"
 
 def connection(settings: Mapping[str, Any], warn: Callable[[str], None]) -> Connection:
     """The connection that `vault.*` settings describe. Raises ConfigError."""
-    address = str(settings["vault.address"]).rstrip("/")
-    if not address.startswith(("http://", "https://")):
-        raise ConfigError(
-            f"Vault's address {address!r} is no URL", hint="export VAULT_ADDR=https://..."
-        )
+    address = settings["vault.address"]
     context = _tls(settings, warn) if address.startswith("https://") else None
     return Connection(
         address, settings["vault.namespace"], context, settings["vault.tls_server_name"]
@@ -72,26 +68,41 @@ def log_in(
     secret = _auth_secret(method, settings, environ)
     names = {"approle": ("role_id", "secret_id")}.get(method, ("role", "jwt"))
     client = VaultClient(connection, None)
-    return client.login(mount, dict(zip(names, (role, secret), strict=True))), True
+    try:
+        return client.login(mount, dict(zip(names, (role, secret), strict=True))), True
+    except LoginFailed as error:
+        error.hint = f"check role and secret of --auth {method} at auth/{mount}"
+        raise
 
 
 def read_secret(path: Path) -> Secret:
     """A secret from a file, or from standard input for `-`; surrounding white space is dropped."""
     try:
-        text = sys.stdin.read() if str(path) == "-" else path.read_text(encoding="utf-8")
+        if str(path) == "-":
+            text = sys.stdin.read() if sys.stdin else ""
+        else:
+            text = path.read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
         raise ConfigError(f"the secret file {path} cannot be read: {error}") from error
     if not text.strip():
         where = "standard input" if str(path) == "-" else str(path)
         raise ConfigError(f"there is no secret in {where}")
-    return Secret(text.strip())
+    return _sendable(text, "standard input" if str(path) == "-" else str(path))
+
+
+def _sendable(text: str, source: str) -> Secret:
+    """A secret without surrounding white space. Raises ConfigError if other such is in it."""
+    bare = text.strip()
+    if not bare.isascii() or not bare.isprintable():
+        raise ConfigError(f"the secret from {source} holds line breaks or control characters")
+    return Secret(bare)
 
 
 def _auth_secret(method: str, settings: Mapping[str, Any], environ: Mapping[str, str]) -> Secret:
     if settings["vault.auth_secret_file"]:
         return read_secret(settings["vault.auth_secret_file"])
     if environ.get(SECRET_VARIABLE):
-        return Secret(environ[SECRET_VARIABLE].strip())
+        return _sendable(environ[SECRET_VARIABLE], SECRET_VARIABLE)
     if method == "kubernetes" and _POD_TOKEN.is_file():
         return read_secret(_POD_TOKEN)
     raise ConfigError(
@@ -103,7 +114,7 @@ def _auth_secret(method: str, settings: Mapping[str, Any], environ: Mapping[str,
 def _token(environ: Mapping[str, str], home: Path) -> Secret:
     for variable in ("BAO_TOKEN", "VAULT_TOKEN"):
         if environ.get(variable):
-            return Secret(environ[variable].strip())
+            return _sendable(environ[variable], variable)
     file = home / ".vault-token"
     if file.is_file():
         return read_secret(file)

@@ -17,7 +17,7 @@ import urllib3
 from kubernetes.client import Configuration
 from kubernetes.client.rest import RESTClientObject
 
-from vaultprov.errors import Denied, Error, NotConverged, Rejected, Unreachable
+from vaultprov.errors import ConfigError, Denied, Error, NotConverged, Rejected, Unreachable
 from vaultprov.kube.manifest import FIELD_MANAGER, plural
 from vaultprov.redact import Secret, scrub
 from vaultprov.resource import Fields, GrantedToken, KubeRight
@@ -149,6 +149,8 @@ class KubeClient:
             raise self._error(
                 method, path, response.status, answer, response.headers.get("Retry-After")
             )
+        if response.status < 300 and not answer:
+            raise self._error(method, path, response.status, answer)
         return response.status, answer
 
     def _send(self, method: str, path: str, **kwargs: Any) -> urllib3.BaseHTTPResponse:
@@ -161,7 +163,7 @@ class KubeClient:
         settings: Any = self._configuration.auth_settings()
         for setting in settings.values():
             if setting["in"] == "header" and setting["value"]:
-                headers[setting["key"]] = setting["value"]
+                headers[setting["key"]] = self._header(str(setting["value"]))
         timeout = kwargs.pop("timeout", TIMEOUT)
         try:
             return self._pool.request(
@@ -175,6 +177,16 @@ class KubeClient:
             )
         except urllib3.exceptions.HTTPError as error:
             raise self._unreachable(error) from None
+
+    def _header(self, value: str) -> str:
+        """A credential as it may stand in a header; a token from a file often ends in a newline."""
+        value = value.strip()
+        if not value.isascii() or not value.isprintable():
+            raise ConfigError(
+                f"the credentials of context {self.context} hold characters that cannot be sent",
+                hint="oc login (or renew the kubeconfig)",
+            )
+        return value
 
     def _error(
         self,

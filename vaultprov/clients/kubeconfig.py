@@ -14,70 +14,85 @@ from kubernetes.client import Configuration
 from vaultprov.certificates import fingerprints
 from vaultprov.clients.kube import KubeClient
 from vaultprov.errors import ConfigError, Unreachable
+from vaultprov.redact import scrub
 
 
 @dataclass(frozen=True, slots=True)
 class Cluster:
-    """A client, and the CA (PEM) that verifies the API server."""
+    """A client, and how it came to be. inside: by the ServiceAccount of the pod that we run in."""
 
     client: KubeClient
-    ca_pem: str
+    configuration: Configuration
+    inside: bool = False
+
+    def ca_pem(self) -> str:
+        """The CA that verifies the API server. Raises ConfigError, or Unreachable without one."""
+        file = self.configuration.ssl_ca_cert
+        if not file:
+            return public_root(str(self.configuration.host))
+        pem = Path(file).read_text(encoding="utf-8")
+        fingerprints(pem)
+        return pem
 
 
 def connect(context: str | None, kubeconfig: str | None) -> Cluster:
-    """The cluster of a context; without a kubeconfig the one that we run in.
+    """The cluster of a context; without any kubeconfig the one that we run in.
 
     kubeconfig: a path, or several joined as in KUBECONFIG; None is the user's default file.
-
-    Raises ConfigError for a missing or broken kubeconfig or an unknown context, Unreachable when
-    the kubeconfig names no CA and the server cannot be asked for its chain.
+    Raises ConfigError for a missing or broken kubeconfig or an unknown context.
     """
     configuration = Configuration()
     try:
-        contexts, current = config.list_kube_config_contexts(kubeconfig)
+        name = context or _current(kubeconfig)
+    except ConfigError:
+        if kubeconfig is None and _load_inside(configuration):
+            return Cluster(KubeClient(configuration, "in-cluster"), configuration, inside=True)
+        raise
+    try:
+        config.load_kube_config(kubeconfig, name, configuration, persist_config=False)
+    except Exception as error:
+        raise _unusable(error, name, kubeconfig) from error
+    return Cluster(KubeClient(configuration, name), configuration)
+
+
+def _current(kubeconfig: str | None) -> str:
+    try:
+        _, current = config.list_kube_config_contexts(kubeconfig)
     except config.ConfigException as error:
-        return _in_cluster(configuration, context, error)
+        raise ConfigError(
+            f"there is no usable kubeconfig: {error}",
+            hint="oc login, or set KUBECONFIG; --only vault works without a cluster",
+        ) from error
     except Exception as error:  # the loader lets YAML and type errors through
         raise ConfigError(
             f"the kubeconfig cannot be read: {error}", hint="kubectl config view"
         ) from error
-    names = [entry["name"] for entry in contexts]
-    name = context or (current or {}).get("name")
-    if name not in names:
-        raise ConfigError(
-            f"the kubeconfig has no context {name!r}; it has {', '.join(names) or 'none'}",
+    return str(current["name"])
+
+
+def _load_inside(configuration: Configuration) -> bool:
+    try:
+        config.load_incluster_config(configuration)
+    except config.ConfigException:
+        return False
+    return True
+
+
+def _unusable(error: Exception, name: str, kubeconfig: str | None) -> ConfigError:
+    """Why a context cannot be used; exec plugins raise whatever they like."""
+    try:
+        known = [entry["name"] for entry in config.list_kube_config_contexts(kubeconfig)[0]]
+    except Exception:  # noqa: BLE001 - only for a better message
+        known = None
+    if known is not None and name not in known:
+        return ConfigError(
+            f"the kubeconfig has no context {name!r}; it has {', '.join(known) or 'none'}",
             hint="kubectl config get-contexts, then --context NAME",
         )
-    try:
-        config.load_kube_config(kubeconfig, name, configuration, persist_config=False)
-    except Exception as error:  # exec plugins raise whatever they like
-        raise ConfigError(
-            f"the credentials of context {name} cannot be loaded: {error}",
-            hint=f"kubectl --context {name} auth can-i --list",
-        ) from error
-    return Cluster(KubeClient(configuration, str(name)), _ca(configuration))
-
-
-def _in_cluster(configuration: Configuration, context: str | None, cause: Exception) -> Cluster:
-    if context is None:
-        try:
-            config.load_incluster_config(configuration)
-        except config.ConfigException:
-            pass
-        else:
-            return Cluster(KubeClient(configuration, "in-cluster"), _ca(configuration))
-    raise ConfigError(
-        f"there is no usable kubeconfig: {cause}",
-        hint="oc login, or set KUBECONFIG; --only vault works without a cluster",
-    ) from cause
-
-
-def _ca(configuration: Configuration) -> str:
-    if configuration.ssl_ca_cert:
-        pem = Path(configuration.ssl_ca_cert).read_text(encoding="utf-8")
-        fingerprints(pem)
-        return pem
-    return public_root(str(configuration.host))
+    return ConfigError(
+        f"context {name} cannot be used: {scrub(str(error))}",
+        hint=f"kubectl --context {name} auth can-i --list",
+    )
 
 
 def public_root(server: str, timeout: float = 10.0) -> str:

@@ -12,17 +12,19 @@ import ssl
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
+from urllib.parse import urljoin, urlsplit
 
 import requests
 from hvac.adapters import RawAdapter
 from requests.adapters import HTTPAdapter
 
-from vaultprov.errors import Denied, Error, LoginFailed, Rejected, Sealed, Unreachable
+from vaultprov.errors import ConfigError, Denied, Error, LoginFailed, Rejected, Sealed, Unreachable
 from vaultprov.redact import Secret, scrub
 from vaultprov.resource import Fields
 
 CONNECT_SECONDS, READ_SECONDS = 10.0, 20.0
 LOGIN_SECONDS = 40.0  # Vault itself waits 30 s for an API server that drops its packets
+_REDIRECTS = 3
 POOL = 24  # connections: as many as there are workers
 
 
@@ -44,12 +46,19 @@ class _PoolAdapter(HTTPAdapter):
         super().__init__(pool_connections=4, pool_maxsize=POOL)
 
     def init_poolmanager(self, *args: Any, **kwargs: Any) -> None:
-        if self._connection.context is not None:
-            kwargs["ssl_context"] = self._connection.context
-            if self._connection.tls_server_name:
-                kwargs["server_hostname"] = self._connection.tls_server_name
-                kwargs["assert_hostname"] = self._connection.tls_server_name
+        kwargs |= self._tls()
         super().init_poolmanager(*args, **kwargs)
+
+    def proxy_manager_for(self, proxy: Any, **kwargs: Any) -> Any:
+        # Behind HTTPS_PROXY the trust is the same.
+        return super().proxy_manager_for(proxy, **kwargs, **self._tls())
+
+    def _tls(self) -> dict[str, Any]:
+        if self._connection.context is None:
+            return {}
+        name = self._connection.tls_server_name
+        names = {"server_hostname": name, "assert_hostname": name} if name else {}
+        return {"ssl_context": self._connection.context, **names}
 
     def build_connection_pool_key_attributes(
         self, request: Any, verify: Any, cert: Any = None
@@ -80,13 +89,7 @@ class VaultClient:
         if session is None:
             self._session.mount("https://", _PoolAdapter(connection))
             self._session.mount("http://", _PoolAdapter(connection))
-        self._adapter = RawAdapter(
-            base_uri=connection.address,
-            token=token.reveal() if token else None,
-            namespace=connection.namespace,
-            session=self._session,
-            timeout=(CONNECT_SECONDS, READ_SECONDS),
-        )
+        self._token = token
 
     def read(self, path: str) -> Mapping[str, Any] | None:
         return self._data(self._request("get", path))
@@ -116,7 +119,7 @@ class VaultClient:
         if response.status_code in (400, 403, 500):
             raise _login_failed(mount, payload, _messages(response))
         self._check(response, "post", path)
-        answer: Mapping[str, Any] = response.json()
+        answer: Mapping[str, Any] = response.json() if response.content else {}
         return answer
 
     def revoke_self(self) -> None:
@@ -132,19 +135,60 @@ class VaultClient:
         return response
 
     def _send(self, method: str, path: str, **kwargs: Any) -> requests.Response:
+        base = self.address
+        for _ in range(_REDIRECTS):
+            answer = self._send_to(base, method, path, **kwargs)
+            if not answer.is_redirect:
+                return answer
+            base = self._next_base(base, answer)
+        raise Unreachable(f"Vault {self.address} redirects without an end", hint="check VAULT_ADDR")
+
+    def _send_to(self, base: str, method: str, path: str, **kwargs: Any) -> requests.Response:
+        adapter = RawAdapter(
+            base_uri=base,
+            token=self._token.reveal() if self._token else None,
+            namespace=self._connection.namespace,
+            session=self._session,
+            timeout=(CONNECT_SECONDS, READ_SECONDS),
+            allow_redirects=False,
+        )
         try:
-            answer: requests.Response = self._adapter.request(
+            answer: requests.Response = adapter.request(
                 method, f"/v1/{path}", raise_exception=False, **kwargs
             )
+        except requests.exceptions.InvalidHeader:
+            raise ConfigError(
+                "the Vault token cannot be sent as it is", hint="vault login"
+            ) from None
         except requests.exceptions.RequestException as error:
             raise _unreachable(self.address, error) from None  # its text may hold the request
         return answer
 
+    def _next_base(self, base: str, answer: requests.Response) -> str:
+        """Where a redirect leads. A standby sends 307 to the active node; the token goes along.
+
+        Anything else (an ingress that wants https, a login page) would get the token too, or make
+        a GET of a POST: the address is to be corrected instead.
+        """
+        target = urlsplit(urljoin(f"{base}/v1/", answer.headers.get("Location", "")))
+        there = f"{target.scheme}://{target.netloc}"
+        downgraded = base.startswith("https:") and target.scheme != "https"
+        if answer.status_code not in (307, 308) or downgraded:
+            raise Unreachable(
+                f"Vault {self.address} redirects to {there}", hint=f"export VAULT_ADDR={there}"
+            )
+        return there
+
     def _check(self, response: requests.Response, method: str, path: str) -> None:
         status = response.status_code
-        if response.ok:
+        if response.ok and (not response.content or _is_json(response)):
             return
         messages = _messages(response)
+        if response.ok or (status == 404 and not _is_json(response)):
+            raise Unreachable(
+                f"{self.address} answered {status}, but not as a Vault: {'; '.join(messages)}",
+                hint="check VAULT_ADDR: curl $VAULT_ADDR/v1/sys/health",
+            )
         where = f"{method.upper()} {path} at Vault {self.address}"
         if status == 404:
             self._check_absent(method, where, messages)
@@ -210,6 +254,13 @@ class VaultClient:
 
 def _revealed(payload: Fields) -> dict[str, Any]:
     return {k: v.reveal() if isinstance(v, Secret) else v for k, v in payload.items()}
+
+
+def _is_json(response: requests.Response) -> bool:
+    try:
+        return isinstance(response.json(), dict)
+    except ValueError:
+        return False
 
 
 def _messages(response: requests.Response) -> tuple[str, ...]:

@@ -24,11 +24,13 @@ class Manifest:
 
     body: the whole manifest as it would stand in a file.
     immutable: fields that the API refuses to change: differing means replace.
+    also: rights that writing it needs besides those on the object itself.
     wait: seconds to wait for the controller to fill in a token Secret; 0: there is none.
     """
 
     body: Fields
     immutable: tuple[str, ...] = ()
+    also: tuple[KubeRight, ...] = ()
     wait: int = 0
     after: tuple[Key, ...] = ()
     required: str = ""
@@ -102,7 +104,7 @@ class Manifest:
         metadata = self.body["metadata"]
         group = str(self.body["apiVersion"]).rpartition("/")[0]
         resource = plural(str(self.body["kind"]))
-        return tuple(
+        on_it = tuple(
             KubeRight(
                 verb,
                 group,
@@ -112,6 +114,7 @@ class Manifest:
             )
             for verb in verbs
         )
+        return on_it + (self.also if action in ("create", "update") else ())
 
 
 def plural(kind: str) -> str:

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from typing import Any
 
 from vaultprov.model import ServiceAccount
+from vaultprov.resource import KubeRight
 
 LABELS = {"app.kubernetes.io/managed-by": "vaultprov"}
 TOKEN_SECRET_TYPE = "kubernetes.io/service-account-token"
@@ -33,6 +33,16 @@ def service_account(account: ServiceAccount) -> Object:
     }
 
 
+def binding_rights() -> tuple[KubeRight, ...]:
+    """Binding a role needs the verb `bind` on it, or every right that it gives (RBAC's rule)."""
+    reviews = (
+        KubeRight("create", "authentication.k8s.io", "tokenreviews", None),
+        KubeRight("create", "authorization.k8s.io", "subjectaccessreviews", None),
+    )
+    rbac = "rbac.authorization.k8s.io"
+    return (KubeRight("bind", rbac, "clusterroles", None, "system:auth-delegator", reviews),)
+
+
 def token_secret(account: ServiceAccount, name: str) -> Object:
     """A Secret that the token controller fills in (by hand since Kubernetes 1.24, KEP-2799)."""
     return {
@@ -48,8 +58,11 @@ def token_secret(account: ServiceAccount, name: str) -> Object:
     }
 
 
-def reviewer_binding(name: str, accounts: Iterable[ServiceAccount]) -> Object:
-    """Lets the accounts review tokens, and nothing else."""
+def reviewer_binding(name: str, account: ServiceAccount) -> Object:
+    """Lets the account review tokens, and nothing else.
+
+    One binding per account: a list of subjects that several runs share would be theirs in turn.
+    """
     return {
         "apiVersion": "rbac.authorization.k8s.io/v1",
         "kind": "ClusterRoleBinding",
@@ -61,6 +74,5 @@ def reviewer_binding(name: str, accounts: Iterable[ServiceAccount]) -> Object:
         },
         "subjects": [
             {"kind": "ServiceAccount", "name": account.name, "namespace": account.namespace}
-            for account in sorted(accounts)
         ],
     }

@@ -8,6 +8,7 @@ also knows lines, so that a broken template is reported where it is broken.
 
 from __future__ import annotations
 
+import difflib
 import json
 import re
 from collections.abc import Iterator, Mapping
@@ -55,15 +56,41 @@ class HclError(ConfigError):
         self.line, self.problem = line, problem
 
 
-def meaning(text: str) -> dict[str, str]:
+# vault/policy.go of OpenBao and Vault; anything else in a block is a mistake.
+_KEYS = {
+    "capabilities",
+    "policy",
+    "comment",
+    "expiration",
+    "min_wrapping_ttl",
+    "max_wrapping_ttl",
+    "mfa_methods",
+    "allowed_parameters",
+    "denied_parameters",
+    "required_parameters",
+    "control_group",
+    "pagination_limit",
+    "subscribe_event_types",
+    "response_keys_filter_path",
+    "list_scan_response_keys_filter_path",
+}
+
+
+def meaning(text: str, *, strict: bool = False) -> dict[str, str]:
     """Path -> what it grants, canonically spelled; white space, order and comments are gone.
 
+    strict: unknown keys are errors too, as they are to Vault; a newer server may have more.
     Raises HclError for what Vault would reject: syntax, unknown capabilities.
     """
     is_json = text.lstrip().startswith("{")
     blocks = _json_blocks(text) if is_json else list(_Parser(text).blocks())
     grants: dict[str, _Grant] = {}
     for line, path, body in blocks:
+        for key in body:
+            if strict and key not in _KEYS:
+                near = difflib.get_close_matches(key, _KEYS, 1)
+                told = f"; did you mean {near[0]!r}?" if near else ""
+                raise HclError(line, f"unknown key {key!r} for path {path!r}{told}")
         grants.setdefault(path.lstrip("/"), _Grant()).add(line, body)
     return {path: str(grant) for path, grant in sorted(grants.items())}
 

@@ -21,6 +21,7 @@ from vaultprov.redact import Secret
 from vaultprov.resource import (
     AtLeast,
     Fields,
+    Foreign,
     Io,
     Key,
     KubeRight,
@@ -43,6 +44,9 @@ class AuthConfig:
     or when there is none at hand and what is stored has to do.
     account_uid: in mode `token`, a Ref to the uid of the reviewer's ServiceAccount: a recreated
     account means a dead token.
+    renew_after: write a JWT anew unless one was written after this (seconds since the epoch).
+    guarded: this run does not know which cluster it is about, so that a marked mount's host is
+    changed on the user's word alone.
     """
 
     mount: str
@@ -51,6 +55,8 @@ class AuthConfig:
     reviewer: Reviewer
     jwt: Secret | Ref | None = None
     account_uid: Ref | None = None
+    renew_after: float | None = None
+    guarded: bool = False
     after: tuple[Key, ...] = ()
     required: str = ""
 
@@ -70,6 +76,8 @@ class AuthConfig:
             fields["token_reviewer_jwt"] = None
         elif self.jwt is not None:
             fields["token_reviewer_jwt"] = self.jwt
+        if self.renew_after is not None:
+            fields["reviewer_renewed"] = True
         return State(fields)
 
     def read(self, io: Io) -> State | None:
@@ -90,15 +98,22 @@ class AuthConfig:
             "reviewer_account_uid": facts.get("reviewer-account"),
             "reviewer_valid": is_set and _lives(facts, io.now(), self.reviewer),
         }
-        attrs = {name: found[name] for name in _NOT_OURS if name in found}
-        return State(
-            fields,
-            {
-                "raw": attrs,
-                "since": facts.get("reviewer-since"),
-                "expires": facts.get("reviewer-expires"),
-            },
-        )
+        since = facts.get("reviewer-since")
+        if self.renew_after is not None:
+            fields["reviewer_renewed"] = (_epoch(since) or 0.0) >= self.renew_after
+        attrs = {
+            "raw": {name: found[name] for name in _NOT_OURS if name in found},
+            "since": since,
+            "expires": facts.get("reviewer-expires"),
+        }
+        guards = {}
+        if self.guarded and "cluster-uid" in facts:
+            guards["kubernetes_host"] = Foreign(
+                f"belongs to the cluster with identity {facts['cluster-uid']}",
+                "--replace-cluster",
+                "say which cluster this is with --cluster-uid, or add --replace-cluster",
+            )
+        return State(fields, attrs, None, guards)
 
     def write(self, io: Io, target: Fields, found: State | None) -> None:
         jwt, expires = self._reviewer_jwt(io, target, found)
@@ -117,7 +132,7 @@ class AuthConfig:
             io,
             self.mount,
             reviewer=jwt.fingerprint if jwt else None,
-            reviewer_since=_rfc3339(io.now()) if jwt else None,
+            reviewer_since=_rfc3339(io.now(), "milliseconds") if jwt else None,
             reviewer_expires=expires,
             reviewer_account=target.get("reviewer_account_uid"),
         )
@@ -177,8 +192,9 @@ def _known_certificates(pem: str) -> frozenset[str]:
         return frozenset({"(not a certificate)"} if pem else ())
 
 
-def _rfc3339(epoch: float) -> str:
-    return datetime.fromtimestamp(epoch, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+def _rfc3339(epoch: float, precision: str = "seconds") -> str:
+    text = datetime.fromtimestamp(epoch, UTC).isoformat(timespec=precision)
+    return text.replace("+00:00", "Z")
 
 
 def _lives(facts: Mapping[str, str], now: float, reviewer: Reviewer) -> bool:
@@ -205,6 +221,7 @@ class Role:
     """A role: which ServiceAccounts may log in and what they get.
 
     Names and namespaces are a cross product. Unless `exclusive`, people's additions stay.
+    retired: policies of ours that the role must no longer have, after a change of scope.
     """
 
     mount: str
@@ -214,6 +231,7 @@ class Role:
     ttl: int  # seconds
     audience: str
     exclusive: bool = False
+    retired: tuple[str, ...] = ()
     after: tuple[Key, ...] = ()
     required: str = ""
 
@@ -224,22 +242,21 @@ class Role:
     def wanted(self) -> State:
         names = frozenset(account.name for account in self.accounts)
         namespaces = frozenset(account.namespace for account in self.accounts)
+        policies = frozenset(name.lower() for name in self.policies)
         return State(
             {
                 "alias_name_source": "serviceaccount_uid",
-                "bound_service_account_names": self._bound(names, globs=True),
-                "bound_service_account_namespaces": self._bound(namespaces, globs=True),
-                "token_policies": self._bound(
-                    frozenset(name.lower() for name in self.policies), globs=False
-                ),
+                "bound_service_account_names": self._bound(AtLeast(names, globs=True)),
+                "bound_service_account_namespaces": self._bound(AtLeast(namespaces, globs=True)),
+                "token_policies": self._bound(AtLeast(policies, without=frozenset(self.retired))),
                 "token_ttl": self.ttl,
                 # An audience on an existing role locks out every client that does not ask for it.
                 "audience": OnCreate(self.audience),
             }
         )
 
-    def _bound(self, items: frozenset[str], *, globs: bool) -> Any:
-        return items if self.exclusive else AtLeast(items, globs)
+    def _bound(self, ours: AtLeast) -> Any:
+        return ours.items if self.exclusive else ours
 
     def read(self, io: Io) -> State | None:
         found = io.vault.read(self._path)

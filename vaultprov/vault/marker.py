@@ -12,6 +12,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
+from vaultprov.errors import NotConverged
 from vaultprov.names import joined
 from vaultprov.resource import Io, Right, VaultRight
 
@@ -33,8 +34,12 @@ class Marker:
         if not description.startswith(_PREFIX):
             return cls({}, description, ours=False)
         facts, _, note = description.removeprefix(_PREFIX).partition(_BAR)
-        pairs = (word.partition("=") for word in facts.split())
-        return cls({name: value for name, _, value in pairs}, note)
+        words = facts.split()
+        pairs = (word.partition("=") for word in words if "=" in word)
+        loose = " ".join(
+            word for word in words if "=" not in word
+        )  # somebody added it without a bar
+        return cls({name: value for name, _, value in pairs}, " ".join(filter(None, (loose, note))))
 
     def __str__(self) -> str:
         text = " ".join([_PREFIX, *(f"{name}={value}" for name, value in self.facts.items())])
@@ -62,9 +67,14 @@ def marker_of(entry: Mapping[str, Any]) -> Marker:
 
 
 def mark(io: Io, mount: str, **facts: str | None) -> None:
-    """Sets facts in a mount's marker, looking at it afresh so that nothing else is lost."""
+    """Sets facts in a mount's marker, looking at it afresh so that nothing else is lost.
+
+    Raises NotConverged (transient) while a standby that lags does not show the mount yet.
+    """
     io.forget()
-    entry = find_mount(io, mount) or {}
+    entry = find_mount(io, mount)
+    if entry is None:
+        raise NotConverged(f"the auth mount {mount} is not listed yet", transient=True)
     description = str(marker_of(entry).having(**facts))
     if description != entry.get("description"):
         io.vault.write(joined("sys/mounts/auth", mount, "tune"), {"description": description})

@@ -13,8 +13,10 @@ from typing import Any
 from vaultprov.model import Oidc
 from vaultprov.names import joined
 from vaultprov.redact import Secret
-from vaultprov.resource import Fields, Foreign, Io, Key, Right, State, VaultRight
-from vaultprov.vault.marker import find_mount, mark, mark_rights, marker_of
+from vaultprov.resource import AtLeast, Fields, Foreign, Io, Key, Right, State, VaultRight
+from vaultprov.vault.marker import Marker, find_mount, mark, mark_rights, marker_of
+
+_KEY_SOURCES = ("oidc_discovery_url", "jwks_url", "jwt_validation_pubkeys")
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,7 +44,10 @@ class OidcMount:
         return State({"type": entry.get("type")}, {"accessor": entry.get("accessor")}, wrong)
 
     def write(self, io: Io, target: Fields, found: State | None) -> None:
-        io.vault.write(joined("sys/auth", self.mount), {"type": target["type"]})
+        # Ours from the start: a run that is killed before the config was written goes on with it.
+        description = str(Marker().having(purpose="logins"))
+        payload = {"type": target["type"], "description": description}
+        io.vault.write(joined("sys/auth", self.mount), payload)
 
     def remove(self, io: Io, found: State) -> None:
         io.vault.delete(joined("sys/auth", self.mount))
@@ -80,12 +85,13 @@ class OidcConfig:
     def read(self, io: Io) -> State | None:
         found = io.vault.read(self._path)
         entry = find_mount(io, self.oidc.mount)
-        if not found or entry is None or not found.get("oidc_discovery_url"):
+        if entry is None or not any((found or {}).get(source) for source in _KEY_SOURCES):
             return None
+        assert found is not None  # noqa: S101 - some source was found in it
         marker = marker_of(entry)
         known = marker.facts.get("client-secret", "unknown")
         fields = {
-            "oidc_discovery_url": str(found["oidc_discovery_url"]).rstrip("/"),
+            "oidc_discovery_url": str(found.get("oidc_discovery_url") or "").rstrip("/"),
             "oidc_client_id": found.get("oidc_client_id"),
             "oidc_client_secret": Secret.known_by(known),
             "default_role": found.get("default_role"),
@@ -135,8 +141,8 @@ class OidcRole:
                 "role_type": "oidc",
                 "user_claim": self.oidc.user_claim,
                 "groups_claim": self.oidc.groups_claim,
-                "oidc_scopes": frozenset(self.oidc.scopes),
-                "allowed_redirect_uris": frozenset(self.oidc.redirect_uris),
+                "oidc_scopes": AtLeast(frozenset(self.oidc.scopes)),
+                "allowed_redirect_uris": AtLeast(frozenset(self.oidc.redirect_uris)),
             }
         )
 
@@ -146,7 +152,12 @@ class OidcRole:
             return None
         sets = ("oidc_scopes", "allowed_redirect_uris")
         fields = {name: found.get(name) for name in ("role_type", "user_claim", "groups_claim")}
-        return State(fields | {name: frozenset(found.get(name) or ()) for name in sets})
+        entry = find_mount(io, self.oidc.mount)
+        foreign = None
+        if entry is None or not marker_of(entry).ours:
+            foreign = Foreign("was made by somebody else (the mount has no vaultprov marker)")
+        sets_found = {name: frozenset(found.get(name) or ()) for name in sets}
+        return State(fields | sets_found, foreign=foreign)
 
     def write(self, io: Io, target: Fields, found: State | None) -> None:
         # The write merges: what others set (bound claims, TTLs) stays.

@@ -47,8 +47,8 @@ class Policy:
             foreign = Foreign("was written by somebody else (its text carries no vaultprov marker)")
         try:
             rules = meaning(text)
-        except HclError as error:
-            rules = {"(a text that vaultprov cannot read)": error.problem}
+        except HclError:
+            rules = {"(a text that vaultprov cannot read)": text}  # shown before it is replaced
         return State({"path": rules}, foreign=foreign)
 
     def write(self, io: Io, target: Fields, found: State | None) -> None:
@@ -107,7 +107,7 @@ def render(template: Path, values: dict[str, str]) -> str:
             hint=f"known placeholders: {known}; write a literal dollar sign as $$",
         ) from error
     try:
-        meaning(rendered)
+        meaning(rendered, strict=True)
     except HclError as error:
         raise ConfigError(
             f"{template}:{error.line}: {error.problem}",
