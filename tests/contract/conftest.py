@@ -8,7 +8,7 @@ import socket
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import hvac
 import pytest
@@ -16,6 +16,7 @@ import pytest
 from tests.conftest import Kube
 from tests.fakes.hands import Hands, RawKube
 from tests.fakes.kube import Cluster, FakeHands, FakeKube
+from tests.fakes.patient import Patient
 from tests.fakes.vault import FakeVault, Server
 from vaultprov.clients.kubeconfig import connect
 from vaultprov.clients.vault import Connection, VaultClient
@@ -65,8 +66,8 @@ def vault(request: pytest.FixtureRequest) -> VaultSubject:
 
 
 def _real_vault(bao: OpenBao) -> VaultSubject:
-    def client(token: str, address: str = bao.address) -> VaultClient:
-        return VaultClient(Connection(address), Secret(token))
+    def client(token: str, address: str = bao.address) -> VaultPort:
+        return cast("VaultPort", Patient(VaultClient(Connection(address), Secret(token))))
 
     def limited(policy: str) -> VaultPort:
         root: Any = hvac.Client(bao.address, bao.root_token)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 import os
 from collections.abc import Callable, Iterator
-from typing import Any
+from typing import Any, cast
 
 import hvac
 import pytest
@@ -16,6 +16,7 @@ from tests.conftest import Kube
 from tests.fakes.counting import CountingKube, CountingVault
 from tests.fakes.hands import RawKube
 from tests.fakes.kube import FakeHands, FakeKube
+from tests.fakes.patient import Patient
 from tests.fakes.vault import FakeVault
 from tests.kinds.world import Facts, World
 from vaultprov.clients.kubeconfig import connect
@@ -52,7 +53,8 @@ def ports(
 ) -> Iterator[Ports]:
     file = tmp_path_factory.mktemp("kinds-kube") / "kubeconfig"
     write_kubeconfig(file, server=kube.server, ca_pem=kube.ca_pem, token=kube.token)
-    vault = VaultClient(Connection(shared_bao.address), Secret(shared_bao.root_token))
+    real = VaultClient(Connection(shared_bao.address), Secret(shared_bao.root_token))
+    vault = cast("VaultClient", Patient(real))
     cluster = connect("smaug", str(file)).client
     hands = RawKube(kube.server, kube.ca_pem, kube.token)
     yield vault, cluster, hands
