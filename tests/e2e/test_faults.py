@@ -123,7 +123,7 @@ def test_a_token_secret_that_is_never_filled_in_is_a_clear_failure(site: Lab) ->
 
     def swallow(exchange: Exchange) -> Fault | None:
         if exchange.method == "PATCH" and path in exchange.path:
-            return Fault.status(200, "{}", {"Content-Type": "application/json"})
+            return Fault.status(200, '{"kind":"Secret","metadata":{}}')
         return None
 
     with watched(site, kube_fault=swallow) as desk:

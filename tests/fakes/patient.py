@@ -1,7 +1,7 @@
 """A real server's port for tests that look at single requests.
 
-OpenBao now and then closes a kept connection just as the next request is sent; the product tries its
-steps again then, and so do these tests.
+OpenBao now and then closes a kept connection just as the next request is sent; the product tries
+its steps again then, and so do these tests.
 """
 
 from __future__ import annotations
