@@ -96,6 +96,11 @@ def test_bootstrap_without_the_client_secret_says_where_it_is_looked_for(lab: La
     assert "OIDC_CLIENT_SECRET" in done.err
 
 
+def test_bootstrap_has_nothing_to_do_with_the_reviewer_mode(lab: Lab) -> None:
+    lab.site({"reviewer": {"namespace": lab.reviewer_namespace, "mode": "client"}})
+    assert lab.run("bootstrap").code == 0
+
+
 def test_a_site_without_oidc(lab: Lab) -> None:
     assert lab.run("bootstrap", "--no-oidc").code == 0
     done = lab.onboard("--no-oidc", "--output", "json")

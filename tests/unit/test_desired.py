@@ -247,7 +247,7 @@ def test_vault_never_falls_back_to_its_own_pod(target: Target) -> None:
 
 class TestRole:
     def role(self, **changes: object) -> dict[str, object]:
-        onboarding = replace(SMAUG, **changes)  # type: ignore[arg-type]
+        onboarding = replace(SMAUG, **changes)  # type: ignore[arg-type]  # any field
         found = by_key(onboarding_resources(onboarding, Target()), "vault/role/")
         assert isinstance(found, Role)
         return dict(found.wanted().fields)

@@ -127,7 +127,7 @@ def test_token_lives(ttl: int) -> None:
 
 def test_an_onboarding_cannot_be_changed() -> None:
     with pytest.raises(FrozenInstanceError):
-        onboarding().env = "osc"  # type: ignore[misc]
+        onboarding().env = "osc"  # type: ignore[misc]  # that is the test
 
 
 def test_the_defaults_are_those_of_the_runbook() -> None:

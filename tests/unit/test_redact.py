@@ -22,7 +22,7 @@ PRINTS: dict[str, Callable[[], str]] = {
     "repr": lambda: repr(SECRET),
     "str": lambda: str(SECRET),
     "format": lambda: f"{SECRET} {SECRET!r} {SECRET!s} {SECRET!a}",
-    "percent": lambda: "%s %r" % (SECRET, SECRET),  # noqa: UP031
+    "percent": lambda: "%s %r" % (SECRET, SECRET),  # noqa: UP031 - one of the ways to print
     "in a list": lambda: str([SECRET, {"a": SECRET}]),
     "in a dataclass": lambda: repr(GrantedToken(SECRET, 1.0)) + repr(State({"jwt": SECRET})),
     "in a log": lambda: logging.LogRecord("a", 1, "b", 1, "%s", (SECRET,), None).getMessage(),
