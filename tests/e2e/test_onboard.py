@@ -67,11 +67,18 @@ def test_a_second_run_writes_nothing_at_either_server(onboarded: Lab) -> None:
 
 
 def test_a_second_run_needs_at_most_four_round_trips_in_sequence(onboarded: Lab) -> None:
-    # With a delay, so that what was sent at once does not look sequential by accident.
-    with watched(onboarded, delay=0.1) as desk:
-        assert desk.onboard().code == 0
-        assert desk.vault.depth() <= 4
-        assert desk.kube.depth() <= 4
+    """With a delay, so that what is sent at once looks so; of three runs the least counts.
+
+    A busy machine can make things sent at once look sequential, but never the opposite.
+    """
+    depths = []
+    with watched(onboarded, delay=0.2) as desk:
+        for _ in range(3):
+            desk.reset()
+            assert desk.onboard().code == 0
+            depths.append((desk.vault.depth(), desk.kube.depth()))
+    assert min(vault for vault, _ in depths) <= 4
+    assert min(kube for _, kube in depths) <= 4
 
 
 def test_the_workload_reads_its_environment_and_no_other(onboarded: Lab) -> None:
