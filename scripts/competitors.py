@@ -114,6 +114,7 @@ class Desk:
         words += ["--service-account", f"{names['sa_namespace']}/{names['sa']}"]
         words += ["--set", f"reviewer.namespace={names['reviewer_namespace']}"]
         words += ["--kubernetes-host", self.kube.server, "--kubernetes-ca-file", str(self.ca_file)]
+        words.append("--replace-cluster")  # one API server plays all clusters
         return [*words, "--config", str(self.folder / "vaultprov.yaml")]
 
     def ours(self, _job: str, route: Route, world: World) -> None:

@@ -242,7 +242,8 @@ def config_show(**options: Any) -> int:
     _, values = effective(options, os.environ)
     if options["output"] == "json":
         shown = {
-            key: {"value": human.shown(s.value), "source": s.source} for key, s in values.items()
+            key: {"value": s.value and human.shown(s.value), "source": s.source}
+            for key, s in values.items()
         }
         click.echo(
             document.text({"schema": document.SCHEMA, "command": "config show", "settings": shown})
@@ -296,7 +297,8 @@ def _run(command: str, options: dict[str, Any], *, write: bool) -> int:
         lines = human.status_lines(outcome) if short else human.outcome_lines(outcome)
         terminal.show(lines, sys.stdout)
     if outcome.error is not None:
-        terminal.show(human.error_lines(outcome.error), sys.stderr)
+        told = not as_json and any(r.error is outcome.error for r in outcome.results)
+        terminal.show(human.error_lines(outcome.error, told=told), sys.stderr)
     pending = options.get("detailed_exitcode") and outcome.exit_code == 0 and outcome.changed
     return 5 if pending else outcome.exit_code
 

@@ -63,6 +63,7 @@ def play(command: Command, *, keep: bool) -> int:
             kept = keep and code == 0
             if kept:
                 _say("The servers stay. To use them:")
+                print(f"  export PATH={shlex.quote(str(Path(sys.executable).parent))}:$PATH")
                 for name, value in servers.environ.items():
                     print(f"  export {name}={shlex.quote(value)}")
                 print(f"  cd {folder}\nTo end them:")

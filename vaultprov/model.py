@@ -13,6 +13,7 @@ _LABEL = re.compile(r"[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?")
 _SUBDOMAIN = re.compile(r"[a-z0-9]([-a-z0-9.]{0,251}[a-z0-9])?")
 _VAULT_SEGMENT = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]*")
 _DURATION = re.compile(r"(\d+)(s|m|h|d|)")
+_EXAMPLES = {"environment": "moc", "cluster": "smaug", "policy set": "operate-first"}
 _UNIT_SECONDS = {"s": 1, "m": 60, "h": 3600, "d": 86400, "": 1}
 
 
@@ -45,7 +46,7 @@ def dns_label(value: str, what: str) -> str:
         raise ConfigError(
             f"{what} {value!r} is not a DNS label: 1 to 63 characters, lower-case letters, digits "
             "and '-', beginning and ending with a letter or digit (RFC 1123)",
-            hint=f"give a plain {what} name, for example 'smaug'",
+            hint=f"give a plain {what} name, such as {_EXAMPLES.get(what, 'external-secrets')}",
         )
     return value
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from typing import Any
@@ -18,6 +18,7 @@ from vaultprov.redact import Secret
 from vaultprov.resource import Io, Key, Resource
 from vaultprov.retry import Budget
 from vaultprov.vault.kubernetes import token_right
+from vaultprov.vault.marker import marker_of
 from vaultprov.verify import Check, prove
 
 
@@ -47,6 +48,7 @@ class Request:
     bootstrap: bool = False
     client_secret: Secret | None = None
     provisioner: str = ""
+    site: str = ""  # the site file's path, for the report
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,7 +97,7 @@ def execute(
 ) -> Outcome:
     """Plans, and with `write` applies and proves. Errors end in the Outcome, not in the air."""
     started = time.monotonic()
-    outcome = Outcome(request, _servers(io), write=write)
+    outcome = Outcome(request, _servers(request, io), write=write)
     try:
         resources = _resources(request)
         observed = observe(resources, io, budget)
@@ -103,11 +105,12 @@ def execute(
         outcome = replace(
             outcome,
             results=tuple(Result(step, _planned(step.action)) for step in plan.steps),
-            servers=_servers(io, observed),
+            servers=_servers(request, io, observed),
             condition=_condition(plan, observed, request),
             reviewer=_reviewer(request, observed),
         )
         on_plan(plan, outcome.servers)
+        _check_identity(request, io, observed)
         if plan.refused():
             raise _refusal(plan)
         _check_client_mode(request, plan)
@@ -179,9 +182,9 @@ def _planned(action: Action) -> Status:
     return {Action.KEEP: Status.KEPT, Action.REFUSE: Status.REFUSED}.get(action, Status.PLANNED)
 
 
-def _servers(io: Io, observed: Observed | None = None) -> tuple[str, ...]:
+def _servers(request: Request, io: Io, observed: Observed | None = None) -> tuple[str, ...]:
     """Where the run goes: shown with every plan, so that a forgotten context is seen."""
-    lines = []
+    lines = [f"site     {request.site or 'no vaultprov.yaml found'}"]
     if io.has_vault():
         lines.append(f"vault    {io.vault.address}")
     if io.has_kube():
@@ -223,6 +226,22 @@ def _refusal(plan: Plan) -> Refused:
     flags = sorted({reason.flag for _, reason in reasons if reason.flag})
     take_over = f"to take over what is shown, add {' '.join(flags)} to the same command"
     return Refused(f"refused, nothing was written: {told}", hint=reasons[0][1].hint or take_over)
+
+
+def _check_identity(request: Request, io: Io, observed: Observed) -> None:
+    """A cluster that is onboarded under another name: somebody forgot to switch contexts."""
+    identity = observed.get(Key("cluster/namespace", "kube-system"))
+    if identity is None or not io.has_vault() or "--replace-cluster" in request.allow:
+        return
+    ours = Names.of(request.onboarding).auth_mount + "/"
+    for path, entry in io.listing("sys/auth").items():
+        facts = marker_of(entry).facts if isinstance(entry, Mapping) else {}
+        if path != ours and facts.get("cluster-uid") == identity.attrs["uid"]:
+            raise Refused(
+                "refused, nothing was written: the cluster of this context is onboarded already, "
+                f"as {facts.get('cluster')} of environment {facts.get('environment')}",
+                hint="check the context; if the cluster is to have two mounts, --replace-cluster",
+            )
 
 
 def _check_client_mode(request: Request, plan: Plan) -> None:

@@ -118,6 +118,7 @@ def _request(
         only=Only.VAULT if whole_site else Only(options.get("only") or Only.BOTH),
         allow=frozenset(flag for flag, given in flags.items() if given),
         verify=not options.get("no_verify", False),
+        site=str(site.path or ""),
     )
     if not whole_site:
         # A broken template is reported before any server is asked anything.

@@ -109,9 +109,15 @@ def test_two_at_once_end_in_one_consistent_state(site: Lab) -> None:
 
 
 def test_two_clusters_of_one_environment_share_policies_and_group(site: Lab) -> None:
-    for cluster in ("smaug", "infra"):
-        done = site.run("onboard", "--env", "moc", "--cluster", cluster)
-        assert done.code == 0, done.err
+    done = site.onboard()
+    assert done.code == 0, done.err
+    infra = ["onboard", "--env", "moc", "--cluster", "infra"]
+    refused = site.run(*infra)
+    assert refused.code == 6
+    assert "onboarded already, as smaug of environment moc" in refused.err
+    assert "infra-k8s/" not in vault_read(site, "sys/auth")
+    done = site.run(*infra, "--replace-cluster")  # one API server plays both
+    assert done.code == 0, done.err
     assert site.plan().actions() == {}
     mounts = vault_read(site, "sys/auth")
     assert {"smaug-k8s/", "infra-k8s/"} <= mounts.keys()

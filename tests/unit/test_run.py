@@ -164,4 +164,7 @@ def test_an_error_while_looking_is_part_of_the_outcome(clock: Clock) -> None:
     outcome = run(clock, vault)
     assert isinstance(outcome.error, Denied)
     assert (outcome.exit_code, outcome.results, vault.written) == (3, (), [])
-    assert outcome.servers == ("vault    https://vault.example.com",)
+    assert outcome.servers == (
+        "site     no vaultprov.yaml found",
+        "vault    https://vault.example.com",
+    )

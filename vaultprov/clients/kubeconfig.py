@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import socket
 import ssl
 from dataclasses import dataclass
@@ -42,6 +43,11 @@ def connect(context: str | None, kubeconfig: str | None) -> Cluster:
     Raises ConfigError for a missing or broken kubeconfig or an unknown context.
     """
     configuration = Configuration()
+    if kubeconfig and not any(Path(each).is_file() for each in kubeconfig.split(os.pathsep)):
+        raise ConfigError(
+            f"there is no usable kubeconfig: {kubeconfig} does not exist",
+            hint="oc login, or set KUBECONFIG; --only vault works without a cluster",
+        )
     try:
         name = context or _current(kubeconfig)
     except ConfigError:

@@ -206,7 +206,8 @@ class VaultClient:
                 retry_after=_seconds(response.headers.get("Retry-After")),
             )
         raise Rejected(
-            f"{where} was rejected: {text}", hint="vaultprov plan shows what was to be written"
+            f"{where} was rejected: {text}",
+            hint="mend what the server names and run the same command again",
         )
 
     def _check_absent(self, method: str, where: str, messages: tuple[str, ...]) -> None:
@@ -285,7 +286,8 @@ def _denied(where: str, messages: tuple[str, ...]) -> Denied:
         return Denied(f"{where}: the token is not valid", hint="vault login")
     return Denied(
         f"{where}: permission denied",
-        hint="vault token lookup; the token needs policy vaultprov-provisioner, or is expired",
+        hint="vault token lookup: it has expired, or lacks policy vaultprov-provisioner, or this "
+        "cluster was not in the site file when `vaultprov bootstrap` made that policy",
     )
 
 

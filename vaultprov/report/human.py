@@ -43,7 +43,8 @@ def step_lines(step: Step) -> Iterator[str]:
         else:
             yield f"      {change.name}: {shown(change.before)} -> {shown(change.after)}"
     for name, members in (step.extra or {}).items():
-        yield f"      {name}: kept, though not ours: {', '.join(members)}"
+        everybody = " ('*' lets everybody in: --exclusive removes it)" if "*" in members else ""
+        yield f"      {name}: kept, though not ours: {', '.join(members)}{everybody}"
 
 
 def outcome_lines(outcome: Outcome) -> Iterator[str]:
@@ -79,13 +80,14 @@ def status_lines(outcome: Outcome) -> Iterator[str]:
         yield f"  reviewer token {outcome.reviewer}"
     if outcome.condition is not Condition.ABSENT:
         for result in outcome.results:
-            if result.step.action is not Action.KEEP:
+            if result.step.action is not Action.KEEP or result.step.extra:
                 yield from step_lines(result.step)
 
 
-def error_lines(error: Error) -> Iterator[str]:
-    """What happened, and the one next thing to do."""
-    yield f"error: {error.message}"
+def error_lines(error: Error, *, told: bool = False) -> Iterator[str]:
+    """What happened (unless it was told already), and the one next thing to do."""
+    if not told:
+        yield f"error: {error.message}"
     if error.hint:
         yield f"next:  {error.hint}"
 

@@ -59,7 +59,10 @@ class AuthMount:
             )
         }
         if fields["environment"]:
-            guards["environment"] = Foreign(f"is marked for environment {fields['environment']}")
+            guards["environment"] = Foreign(
+                f"is of environment {fields['environment']}",
+                hint="a cluster belongs to one environment; to move it, add --adopt",
+            )
         if fields["cluster_uid"]:
             # Somebody forgot to switch contexts, or the cluster was rebuilt: only a person knows.
             guards["cluster"] = guards["cluster_uid"] = Foreign(
