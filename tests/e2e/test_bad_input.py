@@ -98,6 +98,11 @@ def test_tls_is_verified_and_the_right_ca_is_enough(lab: Lab) -> None:
         folder.mkdir()
         (folder / "any-name.pem").write_text(bao.ca_file.read_text())
         assert desk.onboard(command="status", VAULT_CAPATH=str(folder)).code == 6
+        trusted = {"VAULT_CACERT": str(bao.ca_file)}
+        named = desk.onboard(command="status", VAULT_TLS_SERVER_NAME="localhost", **trusted)
+        assert named.code == 6, named.err
+        wrong = desk.onboard(command="status", VAULT_TLS_SERVER_NAME="other.example", **trusted)
+        assert wrong.code == 3
         insecure = desk.onboard(command="status", VAULT_SKIP_VERIFY="true")
         assert insecure.code == 6
         assert "warning: Vault's certificate is not verified" in insecure.err

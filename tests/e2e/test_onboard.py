@@ -249,6 +249,21 @@ def test_the_whole_run_works_with_the_provisioner_policy_alone(lab: Lab) -> None
     assert desk.onboard(command="status").code == 0
 
 
+def test_everything_works_in_a_vault_namespace(lab: Lab) -> None:
+    created = lab.vault.adapter.post("/v1/sys/namespaces/team", raise_exception=False)
+    if not isinstance(created, dict):
+        pytest.skip("this Vault has no namespaces")  # the community edition of HashiCorp's
+    desk = lab.having(VAULT_NAMESPACE="team")
+    done = desk.onboard("--bootstrap")
+    assert done.code == 0, done.err
+    again = desk.onboard("--output", "json")
+    assert (again.code, again.document["changed"]) == (0, False)
+    assert "smaug-k8s/" not in vault_read(lab, "sys/auth")
+    lost = lab.having(VAULT_NAMESPACE="no-such").onboard()
+    assert lost.code in (1, 3)
+    assert "VAULT_NAMESPACE" in lost.err
+
+
 def test_scope_cluster_narrows_the_read_policy_under_its_own_name(site: Lab) -> None:
     assert site.onboard("--scope", "cluster").code == 0
     policy = vault_read(site, "sys/policies/acl/moc-smaug-kv-r")["policy"]
