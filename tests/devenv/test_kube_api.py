@@ -612,6 +612,113 @@ class TestObjects:
         admin.request("DELETE", f"{CRDS}/things.{group}")
         assert admin.get(path).code == 404
 
+    def test_custom_resources_get_the_defaults_of_their_schema(
+        self, admin: Client, namespace: str
+    ) -> None:
+        group = f"{namespace}.example"
+        part = {"type": "object", "properties": {"mode": {"type": "string", "default": "Owner"}}}
+        spec = {
+            "type": "object",
+            "properties": {
+                "target": {**part, "default": {}},
+                "absent": part,
+                "list": {"type": "array", "items": part},
+                "map": {"type": "object", "additionalProperties": part},
+            },
+        }
+        version = {
+            "name": "v1",
+            "served": True,
+            "storage": True,
+            "schema": {"openAPIV3Schema": {"type": "object", "properties": {"spec": spec}}},
+        }
+        names = {"plural": "things", "kind": "Thing"}
+        definition = {"group": group, "scope": "Namespaced", "names": names, "versions": [version]}
+        admin.post(CRDS, {"metadata": {"name": f"things.{group}"}, "spec": definition})
+        path = f"/apis/{group}/v1/namespaces/{namespace}/things"
+        thing = {
+            "apiVersion": f"{group}/v1",
+            "kind": "Thing",
+            "metadata": {"name": "t"},
+            "spec": {"list": [{}, {"mode": "None"}], "map": {"a": {}}},
+        }
+        defaulted = {
+            "target": {"mode": "Owner"},
+            "list": [{"mode": "Owner"}, {"mode": "None"}],
+            "map": {"a": {"mode": "Owner"}},
+        }
+        assert admin.apply(f"{path}/t", thing).body["spec"] == defaulted
+        again = admin.apply(f"{path}/t", thing).body
+        assert again["spec"] == defaulted
+        assert again["metadata"]["generation"] == 1
+
+    def test_the_generation_counts_changes_of_the_content(
+        self, admin: Client, namespace: str
+    ) -> None:
+        path = f"/apis/apps/v1/namespaces/{namespace}/deployments"
+        created = admin.post(path, {"metadata": {"name": "d", "generation": 7}, "spec": {"n": 1}})
+        assert created.body["metadata"]["generation"] == 1
+        changes = (
+            ("", {"metadata": {"labels": {"a": "b"}}}, 1),
+            ("/status", {"status": {"replicas": 1}}, 1),
+            ("", {"spec": {"n": 2}}, 2),
+            ("", {"spec": {"n": 2}, "metadata": {"generation": 9}}, 2),
+        )
+        for endpoint, patch, generation in changes:
+            patched = admin.merge(f"{path}/d{endpoint}", patch).body
+            assert patched["metadata"]["generation"] == generation
+        maps = admin.post(f"/api/v1/namespaces/{namespace}/configmaps", config_map())
+        assert "generation" not in maps.body["metadata"]
+
+    def test_clients_may_ask_for_metadata_alone(self, admin: Client, maps: str) -> None:
+        admin.post(maps, config_map(x="1"))
+        accept = "application/json;as=PartialObjectMetadata;g=meta.k8s.io;v=v1"
+        headers = {"Authorization": f"Bearer {admin.token}", "Accept": accept}
+
+        def get(path: str) -> Any:
+            return admin.pool.request("GET", admin.api.server + path, headers=headers).json()
+
+        one = get(f"{maps}/cm")
+        stamp = {"kind": "PartialObjectMetadata", "apiVersion": "meta.k8s.io/v1"}
+        assert one == {**stamp, "metadata": admin.get(f"{maps}/cm").body["metadata"]}
+        listed = get(maps)
+        assert listed["kind"] == "PartialObjectMetadataList"
+        assert one in listed["items"]
+        assert get(f"{maps}/absent")["kind"] == "Status"
+        url = (
+            f"{admin.api.server}{maps}?watch=true&timeoutSeconds=20&fieldSelector=metadata.name=cm"
+        )
+        watched = admin.pool.request("GET", url, headers=headers, preload_content=False)
+        with contextlib.closing(watched):
+            assert json.loads(watched.readline()) == {"type": "ADDED", "object": one}
+
+    def test_a_pods_log_says_what_the_test_wants(self, admin: Client, namespace: str) -> None:
+        path = f"/api/v1/namespaces/{namespace}/pods"
+        assert admin.get(f"{path}/p/log").refusal[1] == "NotFound"
+        admin.post(path, {"metadata": {"name": "p"}})
+        assert admin.get(f"{path}/p/log").body == ""
+        admin.api.logs[f"{namespace}/p"] = "a line\n"
+        assert admin.get(f"{path}/p/log?tailLines=10").body == "a line\n"
+        assert admin.merge(f"{path}/p/log", {}).code == 405
+
+    @pytest.mark.parametrize(
+        ("group", "kind", "namespaced"),
+        [
+            ("api/v1", "endpoints", True),
+            ("apis/discovery.k8s.io/v1", "endpointslices", True),
+            ("apis/apps/v1", "replicasets", True),
+            ("apis/admissionregistration.k8s.io/v1", "validatingwebhookconfigurations", False),
+        ],
+    )
+    def test_kinds_that_an_installation_consists_of_are_stored(
+        self, admin: Client, namespace: str, group: str, kind: str, namespaced: bool
+    ) -> None:
+        where = f"/namespaces/{namespace}" if namespaced else ""
+        path = f"/{group}{where}/{kind}"
+        assert admin.post(path, {"metadata": {"name": namespace}}).code == 201
+        items = admin.get(path).body["items"]
+        assert [item["metadata"]["name"] for item in items] == [namespace]
+
     def test_a_watch_from_a_list_misses_nothing(self, admin: Client, maps: str) -> None:
         version = admin.get(maps).body["metadata"]["resourceVersion"]
         admin.post(maps, config_map(x="1"))

@@ -16,7 +16,9 @@ import pytest
 import urllib3
 import yaml
 
+from vaultprov.devenv.cluster import Cluster, KubeRefusedError, path_of
 from vaultprov.devenv.control_plane import control_plane
+from vaultprov.devenv.crds import install_minimal_crds
 from vaultprov.devenv.kubeconfig import write_kubeconfig
 from vaultprov.devenv.oidc import oidc_provider
 from vaultprov.devenv.openbao import OpenBao, openbao, uninitialised_openbao
@@ -317,6 +319,23 @@ class TestControlPlane:
             listening = [one.server, two.server]
         assert all(gone(pid) for pid in one.pids + two.pids)
         assert not any(answers_200(f"{server}/readyz") for server in listening)
+
+    def test_custom_resources_can_be_applied(self, tmp_path: Path) -> None:
+        with control_plane(tmp_path) as plane:
+            cluster = Cluster(plane.server, plane.ca_pem, plane.admin_token)
+            install_minimal_crds(cluster)
+            store = {
+                "apiVersion": "external-secrets.io/v1",
+                "kind": "SecretStore",
+                "metadata": {"name": "s", "namespace": "default"},
+                "spec": {"provider": {"vault": {"server": "http://127.0.0.1:1"}}},
+            }
+            first = cluster.apply({**store, "status": {"conditions": []}})
+            assert cluster.apply(store)["metadata"]["uid"] == first["metadata"]["uid"]
+            path = f"{path_of(store)}?fieldManager=other"
+            changed = {**store, "spec": {"provider": {"vault": {"server": "http://other"}}}}
+            with pytest.raises(KubeRefusedError, match='conflict with "vaultprov-devenv"'):
+                cluster.call("PATCH", path, changed, "application/apply-patch+yaml")
 
     def test_in_the_foreground_it_says_where_and_removes_everything(self, tmp_path: Path) -> None:
         environment = {"PYTHONPATH": os.pathsep.join(sys.path), "TMPDIR": str(tmp_path)}

@@ -6,11 +6,12 @@ authentication or authorization, no server-side apply, no resourceVersion and no
 answers with reasons that are not the API's, and takes any PATCH as a plain JSON merge. A stand-in
 that is wrong there would prove nothing, hence code of our own.
 
-Not done, where the real one does it: schema validation, defaulting and pruning (custom resources
-included), OpenAPI documents (kubectl apply needs --validate=false), YAML bodies, JSON patch, keyed
-lists beyond those in fields.py, paging, deletecollection, aggregated roles, the RBAC escalation
-check, impersonation, garbage collection by ownerReferences, waiting between the phases of a
-namespace's deletion. It keeps everything in memory and runs no workload.
+Not done, where the real one does it: schema validation, pruning and (but for custom resources)
+most defaulting, calling admission webhooks, OpenAPI documents (kubectl apply needs
+--validate=false), YAML bodies, JSON patch, keyed lists beyond those in fields.py, paging,
+deletecollection, aggregated roles, the RBAC escalation check, impersonation, garbage collection by
+ownerReferences, waiting between the phases of a namespace's deletion. It keeps everything in memory
+and runs no workload.
 
     with serve() as api:
         client(api.server, ca=api.ca_pem, token=api.admin_token)
@@ -20,7 +21,7 @@ import secrets
 import threading
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from vaultprov.devenv.certificates import serving_certificate
 from vaultprov.devenv.kube_api.api import Api
@@ -49,6 +50,8 @@ class KubeApi:
     admin_token: str
     requests: list[RequestRecord]
     """Every request with its verb, path and status; appended to as they are answered."""
+    logs: dict[str, str] = field(default_factory=dict)
+    """What pods/log answers for NAMESPACE/NAME: no pod runs, so a test says what it would log."""
 
 
 @contextmanager
@@ -69,7 +72,8 @@ def serve(
     objects, authorizer = Objects(store), Authorizer(store)
     authenticator = Authenticator(store, tokens, {**static_tokens, **administrator})
     reviews = Reviews(objects, tokens, authenticator, authorizer, max_token_seconds)
-    api = Api(objects, Registry(store), tokens, authenticator, authorizer, reviews)
+    logs: dict[str, str] = {}
+    api = Api(objects, Registry(store), tokens, authenticator, authorizer, reviews, logs)
     bootstrap(objects)
     server = Server(api, certificate, port)
     controllers = Controllers(objects, tokens, certificate.ca)
@@ -80,7 +84,7 @@ def serve(
     acceptor.start()
     try:
         url = f"https://127.0.0.1:{server.server_port}"
-        yield KubeApi(url, certificate.ca, admin_token, server.requests)
+        yield KubeApi(url, certificate.ca, admin_token, server.requests, logs)
     finally:
         store.close()  # ends the watches and the controllers
         server.shutdown()

@@ -5,8 +5,8 @@ Nothing here knows of sockets; server.py carries requests in and responses out.
 
 import json
 import random
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from vaultprov.devenv.kube_api import discovery, watch
@@ -15,7 +15,13 @@ from vaultprov.devenv.kube_api.bodies import json_object, merge_patch, typed_obj
 from vaultprov.devenv.kube_api.objects import Objects, Target, Writer, require_version
 from vaultprov.devenv.kube_api.rbac import Attributes, Authorizer
 from vaultprov.devenv.kube_api.request import Request
-from vaultprov.devenv.kube_api.resources import NAMESPACES, SERVICE_ACCOUNTS, Registry, Resource
+from vaultprov.devenv.kube_api.resources import (
+    NAMESPACES,
+    PODS,
+    SERVICE_ACCOUNTS,
+    Registry,
+    Resource,
+)
 from vaultprov.devenv.kube_api.reviews import Reviews
 from vaultprov.devenv.kube_api.selectors import selector
 from vaultprov.devenv.kube_api.status import (
@@ -61,6 +67,8 @@ class Api:
     authenticator: Authenticator
     authorizer: Authorizer
     reviews: Reviews
+    logs: Mapping[str, str]
+    """Of pods, as NAMESPACE/NAME: nothing runs here that would write one."""
 
     def answer(self, request: Request) -> Response:
         try:
@@ -135,6 +143,11 @@ class Api:
                 raise method_not_allowed()
             answer, warning = self.reviews.request_token(target, json_object(request))
             return Response(201, answer, {"Warning": f'299 - "{warning}"'} if warning else {})
+        if target.subresource == "log" and target.resource == PODS:
+            if verb != "get":
+                raise method_not_allowed()
+            self.objects.get(target)
+            return Response(200, self.logs.get(f"{target.namespace}/{target.name}", ""))
         if target.subresource != "status" or not target.resource.has_status:
             raise unknown_resource()
         if verb not in ("get", "update", "patch"):
@@ -151,7 +164,8 @@ class Api:
             "patch": self._patch,
             "delete": self._delete,
         }
-        return verbs[request.asked.verb](request, target)
+        response = verbs[request.asked.verb](request, target)
+        return _reduced(response) if request.metadata_only else response
 
     # --- reading ----------------------------------------------------------------------------------
 
@@ -262,6 +276,28 @@ class Api:
         uid = (options.get("preconditions") or {}).get("uid", "")
         writer = _writer(request, "DeleteOptions", options.get("dryRun"))
         return Response(200, self.objects.delete(target, uid, writer))
+
+
+def _reduced(response: Response) -> Response:
+    """The response with objects of nothing but metadata, as clients may ask for them."""
+    body = response.body
+    if isinstance(body, str):
+        return response
+    if isinstance(body, Iterator):
+        events = ({**event, "object": _metadata(event["object"])} for event in body)
+        return replace(response, body=events)
+    return replace(response, body=_metadata(body))
+
+
+def _metadata(item: Object) -> Object:
+    if item.get("kind") == "Status":
+        return item
+    stamp = {"kind": "PartialObjectMetadata", "apiVersion": "meta.k8s.io/v1"}
+    if "items" in item:
+        items = [_metadata(one) for one in item["items"]]
+        stamp["kind"] += "List"
+        return {**stamp, "metadata": item["metadata"], "items": items}
+    return {**stamp, "metadata": item["metadata"]}
 
 
 def _check_shape(asked: Attributes, resource: Resource) -> None:

@@ -1,6 +1,6 @@
 """Discovery: what is served, told to clients that map kinds to paths (kubectl, dynamic clients)."""
 
-from vaultprov.devenv.kube_api.resources import SERVICE_ACCOUNTS, Registry, Resource
+from vaultprov.devenv.kube_api.resources import PODS, SERVICE_ACCOUNTS, Registry, Resource
 from vaultprov.devenv.kube_api.status import Object
 
 VERSION: Object = {
@@ -67,6 +67,9 @@ def _entries(resource: Resource) -> list[Object]:
         entries.append({**entry, "singularName": "", **status})
     if resource.short_names:
         entry["shortNames"] = list(resource.short_names)
+    if resource == PODS:
+        log = {"name": "pods/log", "verbs": ["get"]}
+        entries.append({**entry, "singularName": "", **log})
     if resource == SERVICE_ACCOUNTS:
         token = {
             "name": "serviceaccounts/token",

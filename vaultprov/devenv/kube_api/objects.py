@@ -30,7 +30,10 @@ from vaultprov.devenv.kube_api.store import Store
 
 # Without 0, 1, 3 and the vowels, as generateName has it, so that no words come out.
 _SUFFIX = "bcdfghjklmnpqrstvwxz2456789"
-_KEPT = ("uid", "creationTimestamp", "deletionTimestamp", "deletionGracePeriodSeconds")
+_KEPT = (
+    *("uid", "creationTimestamp", "deletionTimestamp", "deletionGracePeriodSeconds"),
+    "generation",
+)
 _MODIFIED = (
     "the object has been modified; please apply your changes to the latest version and try again"
 )
@@ -174,6 +177,8 @@ class Objects:
             metadata["namespace"] = target.namespace
         metadata.setdefault("name", "")
         metadata |= {"uid": str(uuid.uuid4()), "creationTimestamp": timestamp()}
+        if target.resource.counts_changes:
+            metadata["generation"] = 1
         content = {k: v for k, v in body.items() if k not in ("apiVersion", "kind")}
         return {**content, "metadata": metadata}
 
@@ -205,7 +210,7 @@ class Objects:
             if "status" in live:
                 new["status"] = live["status"]
         new["metadata"] = {**own, **kept, "resourceVersion": old["resourceVersion"]}
-        return strategy.prepare(resource, new)
+        return _counted(strategy.prepare(resource, new), live)
 
     def _replace(
         self, target: Target, live: Object, new: Object, owned: Managers, writer: Writer
@@ -243,6 +248,14 @@ class Objects:
                 metadata = item["metadata"]
                 self.store.remove(content, metadata.get("namespace", ""), metadata["name"])
         self.store.remove(collection, target.namespace, target.name)
+
+
+def _counted(new: Object, live: Object) -> Object:
+    """With the next generation, if more than the metadata differs."""
+    generation = live["metadata"].get("generation")
+    if generation is None or {**new, "metadata": {}} == {**live, "metadata": {}}:
+        return new
+    return {**new, "metadata": {**new["metadata"], "generation": generation + 1}}
 
 
 def _check_preconditions(target: Target, live: Object, metadata: Object) -> None:

@@ -48,6 +48,11 @@ class Request:
         return self.headers.get("User-Agent", "").partition("/")[0][:128] or "unknown"
 
     @property
+    def metadata_only(self) -> bool:
+        """Whether the client wants objects reduced to their metadata."""
+        return "as=PartialObjectMetadata" in self.headers.get("Accept", "")
+
+    @property
     def media_type(self) -> str:
         return self.headers.get("Content-Type", "").partition(";")[0].strip().lower()
 

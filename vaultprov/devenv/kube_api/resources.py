@@ -5,7 +5,7 @@ from the moment its CustomResourceDefinition exists, and no longer than that.
 """
 
 from collections.abc import Iterator
-from dataclasses import KW_ONLY, dataclass
+from dataclasses import KW_ONLY, dataclass, field
 
 from vaultprov.devenv.kube_api.status import Object
 from vaultprov.devenv.kube_api.store import Collection, Store
@@ -28,6 +28,13 @@ class Resource:
     verbs: tuple[str, ...] = VERBS
     has_status: bool = False
     custom: bool = False
+    schema: Object = field(default_factory=dict, compare=False, repr=False)
+    """Of a custom resource: OpenAPI, of which only the defaults are looked at."""
+
+    @property
+    def counts_changes(self) -> bool:
+        """Whether metadata.generation counts the changes of the content."""
+        return self.custom or self.group in _COUNTED
 
     @property
     def collection(self) -> Collection:
@@ -48,6 +55,7 @@ class Resource:
         return {"kind": self.kind, "apiVersion": self.api_version, **stored}
 
 
+_COUNTED = ("apps", "networking.k8s.io", "apiextensions.k8s.io", "admissionregistration.k8s.io")
 RBAC_GROUP = "rbac.authorization.k8s.io"
 NAMESPACES = Resource(
     "", "v1", "namespaces", "Namespace", ("ns",), namespaced=False, has_status=True
@@ -55,6 +63,7 @@ NAMESPACES = Resource(
 SERVICE_ACCOUNTS = Resource("", "v1", "serviceaccounts", "ServiceAccount", ("sa",))
 SECRETS = Resource("", "v1", "secrets", "Secret")
 CONFIG_MAPS = Resource("", "v1", "configmaps", "ConfigMap", ("cm",))
+PODS = Resource("", "v1", "pods", "Pod", ("po",), has_status=True)
 ROLES = Resource(RBAC_GROUP, "v1", "roles", "Role")
 ROLE_BINDINGS = Resource(RBAC_GROUP, "v1", "rolebindings", "RoleBinding")
 CLUSTER_ROLES = Resource(RBAC_GROUP, "v1", "clusterroles", "ClusterRole", namespaced=False)
@@ -79,9 +88,12 @@ BUILT_IN = (
     SECRETS,
     CONFIG_MAPS,
     Resource("", "v1", "services", "Service", ("svc",), has_status=True),
-    Resource("", "v1", "pods", "Pod", ("po",), has_status=True),
+    PODS,
+    Resource("", "v1", "endpoints", "Endpoints", ("ep",)),
+    Resource("discovery.k8s.io", "v1", "endpointslices", "EndpointSlice"),
     Resource("", "v1", "events", "Event", ("ev",)),
     Resource("apps", "v1", "deployments", "Deployment", ("deploy",), has_status=True),
+    Resource("apps", "v1", "replicasets", "ReplicaSet", ("rs",), has_status=True),
     ROLES,
     ROLE_BINDINGS,
     CLUSTER_ROLES,
@@ -91,6 +103,11 @@ BUILT_IN = (
         *(CRDS[0], "v1", CRDS[1], "CustomResourceDefinition", ("crd", "crds")),
         namespaced=False,
         has_status=True,
+    ),
+    Resource(
+        *("admissionregistration.k8s.io", "v1"),
+        *("validatingwebhookconfigurations", "ValidatingWebhookConfiguration"),
+        namespaced=False,
     ),
     TOKEN_REVIEWS,
     SELF_REVIEWS,
@@ -138,4 +155,5 @@ def custom_resources(definition: Object) -> Iterator[Resource]:
                 namespaced=spec.get("scope") == "Namespaced",
                 has_status="status" in version.get("subresources", {}),
                 custom=True,
+                schema=version.get("schema", {}).get("openAPIV3Schema", {}),
             )

@@ -2,11 +2,12 @@
 
 This is a small part of what kube-apiserver checks: names, the fields that may not change, and the
 rules about Secrets and RBAC that a provisioning tool meets. There is no schema validation: unknown
-fields are kept where the real server drops them, and custom resources are stored as they come.
+fields are kept where the real server drops them. Custom resources get the defaults of their schema.
 """
 
 import base64
 import binascii
+import copy
 import re
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -53,6 +54,8 @@ _KEY_RULE = (
 def prepare(resource: Resource, item: Object) -> Object:
     """The object with the defaults of its kind; nulls mean "not set", as in the real decoder."""
     prepared: Object = _without_nulls(item)
+    if resource.schema:
+        prepared = _schema_defaults(prepared, resource.schema)
     default = _DEFAULTS.get(resource.collection)
     return default(prepared) if default else prepared
 
@@ -73,6 +76,22 @@ def _without_nulls(value: Any) -> Any:
 
 
 # --- defaults -------------------------------------------------------------------------------------
+
+
+def _schema_defaults(value: Any, schema: Object) -> Any:
+    """A custom resource, or a part of one, with what its schema gives by default."""
+    if isinstance(value, list):
+        return [_schema_defaults(item, schema.get("items") or {}) for item in value]
+    if not isinstance(value, dict):
+        return value
+    known = schema.get("properties") or {}
+    others = schema.get("additionalProperties")
+    for_others = others if isinstance(others, dict) else {}
+    absent = {k: copy.deepcopy(s["default"]) for k, s in known.items() if "default" in s}
+    return {
+        name: _schema_defaults(child, known.get(name, for_others))
+        for name, child in (absent | value).items()
+    }
 
 
 def _namespace_defaults(item: Object) -> Object:
