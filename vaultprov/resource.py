@@ -165,14 +165,32 @@ class VaultPort(Protocol):
         """Gives the connections back."""
 
 
-class KubePort(Protocol):
-    """What we need of the Kubernetes API. Objects are the API's own JSON."""
+class KubeReader(Protocol):
+    """The part of the Kubernetes API that a folder of manifests can answer, too."""
 
     server: str
     context: str
 
     def get(self, manifest: Fields) -> dict[str, Any] | None:
         """The live object with the manifest's identity; None when absent."""
+
+    def items(
+        self, version: str, kind: str, namespace: str | None = None, labels: str = ""
+    ) -> list[dict[str, Any]] | None:
+        """All objects of a kind (in a namespace, matching a label selector).
+
+        None when the API does not know the kind.
+        """
+
+
+class KubePort(KubeReader, Protocol):
+    """What we need of the Kubernetes API. Objects are the API's own JSON."""
+
+    def create(self, manifest: Fields) -> dict[str, Any]:
+        """Creates an object or asks a review (SubjectAccessReview, TokenReview); the answer."""
+
+    def annotate(self, manifest: Fields, annotations: Mapping[str, str]) -> None:
+        """Sets annotations on an object that exists; whose fields are whose stays as it is."""
 
     def apply(self, manifest: Fields) -> dict[str, Any]:
         """Server-side apply with our field manager; takes over conflicting fields."""
@@ -192,6 +210,9 @@ class KubePort(Protocol):
 
     def allowed(self, right: KubeRight) -> bool:
         """SelfSubjectAccessReview."""
+
+    def signing_keys(self) -> list[dict[str, Any]]:
+        """The public keys of ServiceAccount tokens, as JSON Web Keys."""
 
     def close(self) -> None:
         """Gives the connections back."""

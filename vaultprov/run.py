@@ -17,9 +17,11 @@ from vaultprov.plan import Action, Observed, Plan, make_plan
 from vaultprov.redact import Secret
 from vaultprov.resource import Io, Key, Resource
 from vaultprov.retry import Budget
+from vaultprov.touch import touched
 from vaultprov.vault.kubernetes import token_right
 from vaultprov.vault.marker import marker_of
 from vaultprov.verify import Check, prove
+from vaultprov.verify_long import prove_at_length, prove_people
 
 
 class Condition(StrEnum):
@@ -81,6 +83,41 @@ class Outcome:
         if failed or not all(check.ok for check in self.checks):
             return 1
         return self.error.exit_code if self.error else 0
+
+
+@dataclass(frozen=True, slots=True)
+class Proof:
+    """What `verify` is asked besides the workloads' logins.
+
+    group: an OIDC group, None for none. store: to be touched; patience: seconds to wait for it.
+    """
+
+    group: str | None = None
+    store: str | None = None
+    patience: float = 60.0
+
+
+def verify(request: Request, proof: Proof, io: Io, budget: Budget) -> Outcome:
+    """The long proof. Errors end in the Outcome, not in the air."""
+    started = time.monotonic()
+    outcome = Outcome(request, _servers(request, io), write=True)
+    try:
+        checks = prove_at_length(request.onboarding, io, budget)
+        if proof.group is not None:
+            checks += prove_people(request.onboarding, proof.group, io)
+        if proof.store is not None:
+            checks += (touched(proof.store, io, proof.patience),)
+        outcome = replace(outcome, checks=checks)
+        if not all(check.ok for check in checks):
+            outcome = replace(outcome, error=_unverified(checks))
+    except Error as error:
+        outcome = replace(outcome, error=error)
+    return replace(outcome, seconds=time.monotonic() - started)
+
+
+def _unverified(checks: Sequence[Check]) -> NotConverged:
+    failed = next(check for check in checks if not check.ok)
+    return NotConverged(f"not proven: {failed.title}: {failed.detail}", hint=failed.hint)
 
 
 OnPlan = Callable[[Plan, tuple[str, ...]], None]

@@ -64,21 +64,21 @@ def _prove(
     title = f"{account} logs in at auth/{names.auth_mount} as {names.role}"
     try:
         client_mode = onboarding.reviewer.mode is ReviewerMode.CLIENT
-        token = budget.call(lambda: _token(account, audience, io, also_for_api=client_mode))
+        token = budget.call(lambda: workload_token(account, audience, io, also_for_api=client_mode))
         session = patience.call(
             lambda: io.vault.login(names.auth_mount, {"role": names.role, "jwt": token})
         )
     except (LoginFailed, Denied, ConfigError) as error:
         return [Check(title, ok=False, detail=error.message, hint=error.hint)]
-    with _revoked(session):
+    with revoked(session):
         held = ", ".join(session.policies)
         return [
             Check(title, ok=True, detail=f"policies {held}"),
-            *_reads(onboarding, account, session, budget),
+            *reads(onboarding, account, session, budget),
         ]
 
 
-def _reads(
+def reads(
     onboarding: Onboarding, account: ServiceAccount, session: VaultPort, budget: Budget
 ) -> list[Check]:
     """What the session may read, and what it must not."""
@@ -98,13 +98,13 @@ def _reads(
     held = ", ".join(session.policies)
     seen = [path for path, trespass in zip(beyond, trespasses, strict=True) if trespass]
     return [
-        _check(
+        check(
             f"{account} may read {home}/",
             ok=sees,
             trouble=f"the token's policies {held} do not allow {allowed}",
             hint=f"vault policy read {Names.of(onboarding).read_policy}",
         ),
-        _check(
+        check(
             f"{account} may not read another {'cluster or ' if narrow else ''}environment",
             ok=not seen,
             detail="refused, as it must be",
@@ -114,11 +114,11 @@ def _reads(
     ]
 
 
-def _check(title: str, *, ok: bool, trouble: str, hint: str, detail: str = "") -> Check:
+def check(title: str, *, ok: bool, trouble: str, hint: str, detail: str = "") -> Check:
     return Check(title, ok=True, detail=detail) if ok else Check(title, ok, trouble, hint)
 
 
-def _token(account: ServiceAccount, audience: str, io: Io, *, also_for_api: bool) -> Secret:
+def workload_token(account: ServiceAccount, audience: str, io: Io, *, also_for_api: bool) -> Secret:
     """A token as the store asks for it; one that reviews itself is for the API server too."""
     audiences: tuple[str, ...] = (audience,)
     if also_for_api:
@@ -137,7 +137,7 @@ def _can_read(session: VaultPort, path: str) -> bool:
 
 
 @contextmanager
-def _revoked(session: VaultPort) -> Iterator[None]:
+def revoked(session: VaultPort) -> Iterator[None]:
     """Revokes the session's token on every way out; it would end within minutes by itself."""
     try:
         yield

@@ -170,6 +170,11 @@ def _cluster(
     """The cluster's client, and what Vault is to be told of the cluster."""
     if request.command == "bootstrap":
         return None, Target()
+    if request.command == "verify":
+        from vaultprov.clients.kubeconfig import connect  # as below
+
+        context = settings["kubernetes.context"]
+        return connect(context, environ.get("KUBECONFIG") or None).client, Target()
     host, given_ca = settings["kubernetes.host"], _given_ca(settings["kubernetes.ca_file"])
     if request.only is Only.VAULT:
         if not host or not given_ca:

@@ -60,6 +60,50 @@ def test_what_is_absent_reads_as_none(cluster: KubeSubject, unique: str) -> None
         assert cluster.port.get(manifest) is None
 
 
+def test_items_are_those_of_a_namespace_and_a_selector(
+    cluster: KubeSubject, account: ServiceAccount
+) -> None:
+    """Each says of what kind it is; a selector that nothing has selects nothing."""
+    other = ServiceAccount(account.namespace, "other")
+    cluster.port.apply(objects.service_account(other))
+    label = "app.kubernetes.io/managed-by=vaultprov"
+    found = cluster.port.items("v1", "ServiceAccount", account.namespace, label)
+    assert found is not None
+    assert {each["metadata"]["name"] for each in found} == {"reviewer", "other"}
+    assert {(each["apiVersion"], each["kind"]) for each in found} == {("v1", "ServiceAccount")}
+    assert cluster.port.items("v1", "ServiceAccount", account.namespace, "app=none") == []
+    everywhere = cluster.port.items("v1", "ServiceAccount") or []
+    assert {account.namespace} <= {each["metadata"]["namespace"] for each in everywhere}
+
+
+def test_items_of_a_kind_that_the_api_does_not_know_are_none(cluster: KubeSubject) -> None:
+    assert cluster.port.items("no-such-group.test/v1", "Thing") is None
+
+
+def test_an_annotation_leaves_the_rest_as_it_is(
+    cluster: KubeSubject, account: ServiceAccount
+) -> None:
+    cluster.port.annotate(objects.service_account(account), {"vaultprov/touched": "now"})
+    live = cluster.port.get(objects.service_account(account))
+    assert live is not None
+    assert live["metadata"]["annotations"]["vaultprov/touched"] == "now"
+    assert live["metadata"]["labels"].items() >= LABEL.items()
+
+
+def test_only_what_exists_is_annotated(cluster: KubeSubject, account: ServiceAccount) -> None:
+    absent = objects.service_account(ServiceAccount(account.namespace, "absent"))
+    with pytest.raises(Rejected):
+        cluster.port.annotate(absent, {"a": "b"})
+    assert cluster.port.get(absent) is None
+
+
+def test_what_exists_is_not_created_again(cluster: KubeSubject, account: ServiceAccount) -> None:
+    made = objects.service_account(ServiceAccount(account.namespace, "made"))
+    assert cluster.port.create(made)["metadata"]["name"] == "made"
+    with pytest.raises((Rejected, Unreachable)):
+        cluster.port.create(made)
+
+
 def test_deleting_what_is_absent_is_fine(cluster: KubeSubject, unique: str) -> None:
     for manifest in manifests(ServiceAccount(f"none-{unique}", "none"), unique):
         cluster.port.delete(manifest)

@@ -70,6 +70,22 @@ class CountingKube:
     def get(self, manifest: Fields) -> dict[str, Any] | None:
         return self.port.get(manifest)
 
+    def items(
+        self, version: str, kind: str, namespace: str | None = None, labels: str = ""
+    ) -> list[dict[str, Any]] | None:
+        return self.port.items(version, kind, namespace, labels)
+
+    def create(self, manifest: Fields) -> dict[str, Any]:
+        self.writes.append(f"create {manifest['kind']}")
+        return self.port.create(manifest)
+
+    def annotate(self, manifest: Fields, annotations: Mapping[str, str]) -> None:
+        self.writes.append(f"annotate {manifest['kind']} {manifest['metadata']['name']}")
+        self.port.annotate(manifest, annotations)
+
+    def signing_keys(self) -> list[dict[str, Any]]:
+        return self.port.signing_keys()
+
     def apply(self, manifest: Fields) -> dict[str, Any]:
         self.writes.append(f"apply {manifest['kind']} {manifest['metadata']['name']}")
         return self.port.apply(manifest)

@@ -23,6 +23,7 @@ from vaultprov.kube.objects import ACCOUNT_ANNOTATION, TOKEN_SECRET_TYPE
 from vaultprov.redact import Secret
 from vaultprov.resource import Fields, GrantedToken, KubeRight
 
+_SERVED = ("v1", "apps/v1", "rbac.authorization.k8s.io/v1")
 _API_AUDIENCE = "https://kubernetes.default.svc"
 _SHORTEST_TOKEN = 600  # seconds
 _FOREVER = 10 * 365 * 86400  # seconds
@@ -159,6 +160,42 @@ class FakeKube:
             self._check("get", manifest)
             stored = self.cluster.find(manifest)
             return stored.shown() if stored else None
+
+    def items(
+        self, version: str, kind: str, namespace: str | None = None, labels: str = ""
+    ) -> list[dict[str, Any]] | None:
+        right = KubeRight("list", version.rpartition("/")[0], plural(kind), namespace)
+        with self.cluster.changed:
+            self._check_right(right)
+            if version not in _SERVED:
+                return None
+            wanted = dict(pair.split("=", 1) for pair in labels.split(",") if pair)
+            found = [each.shown() for each in self.cluster.objects.values()]
+        return [
+            body
+            for body in found
+            if (body["apiVersion"], body["kind"]) == (version, kind)
+            and namespace in (None, body["metadata"].get("namespace"))
+            and wanted.items() <= (body["metadata"].get("labels") or {}).items()
+        ]
+
+    def create(self, manifest: Fields) -> dict[str, Any]:
+        with self.cluster.changed:
+            self._check("create", manifest)
+            if self.cluster.find(manifest) is not None:
+                raise Rejected(f"{manifest['kind']} already exists")
+            return self.cluster.change(manifest, FIELD_MANAGER, share=False).shown()
+
+    def annotate(self, manifest: Fields, annotations: Mapping[str, str]) -> None:
+        with self.cluster.changed:
+            self._check("patch", manifest)
+            if self.cluster.find(manifest) is None:
+                raise Rejected(f"{manifest['kind']} not found")
+            metadata = {**manifest["metadata"], "annotations": dict(annotations)}
+            self.cluster.change({**manifest, "metadata": metadata}, FIELD_MANAGER, share=False)
+
+    def signing_keys(self) -> list[dict[str, Any]]:
+        return []
 
     def apply(self, manifest: Fields) -> dict[str, Any]:
         manifest = json.loads(json.dumps(manifest))

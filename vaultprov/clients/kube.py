@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from datetime import datetime
 from typing import Any
 from urllib.parse import urlencode
@@ -39,6 +39,34 @@ class KubeClient:
     def get(self, manifest: Fields) -> dict[str, Any] | None:
         status, body = self._request("GET", object_path(manifest))
         return None if status == 404 else body
+
+    def items(
+        self, version: str, kind: str, namespace: str | None = None, labels: str = ""
+    ) -> list[dict[str, Any]] | None:
+        query = "?" + urlencode({"labelSelector": labels}) if labels else ""
+        path = collection_path(version, kind, namespace) + query
+        # An API server says `404 page not found` in plain text to a group that it does not know.
+        status, body = self._request("GET", path, plain_absence=True)
+        if status == 404:
+            return None
+        return [_typed(live, {"apiVersion": version, "kind": kind}) for live in body["items"]]
+
+    def create(self, manifest: Fields) -> dict[str, Any]:
+        path = collection_path(
+            manifest["apiVersion"],
+            manifest["kind"],
+            (manifest.get("metadata") or {}).get("namespace"),
+        )
+        status, body = self._request("POST", path, manifest)
+        if status == 404:
+            raise Rejected(f"cluster {self.context} ({self.server}) has no {path}")
+        return body
+
+    def annotate(self, manifest: Fields, annotations: Mapping[str, str]) -> None:
+        body = {"metadata": {"annotations": dict(annotations)}}
+        # A merge patch: with server-side apply the fields of ours that are not sent would go.
+        path = f"{object_path(manifest)}?{urlencode({'fieldManager': FIELD_MANAGER})}"
+        self._request("PATCH", path, body, "application/merge-patch+json")
 
     def apply(self, manifest: Fields) -> dict[str, Any]:
         # force: a field of ours that somebody took over by editing it is what we repair.
@@ -111,6 +139,10 @@ class KubeClient:
         _, answer = self._request("POST", path, body)
         return bool(answer["status"]["allowed"])
 
+    def signing_keys(self) -> list[dict[str, Any]]:
+        _, answer = self._request("GET", "/openid/v1/jwks")
+        return list(answer.get("keys") or ())
+
     def close(self) -> None:
         self._pool.clear()
 
@@ -134,6 +166,8 @@ class KubeClient:
         path: str,
         body: Fields | None = None,
         content_type: str = "application/json",
+        *,
+        plain_absence: bool = False,
     ) -> tuple[int, dict[str, Any]]:
         data = None if body is None else json.dumps(body).encode()
         response = self._send(method, path, body=data, headers={"Content-Type": content_type})
@@ -144,7 +178,8 @@ class KubeClient:
         finally:
             response.release_conn()
         # 404 is an answer to a question; to an apply it means that the namespace is missing.
-        absent = response.status == 404 and answer.get("kind") == "Status" and method != "PATCH"
+        told = answer.get("kind") == "Status" or (plain_absence and not answer)
+        absent = response.status == 404 and told and method != "PATCH"
         if response.status >= 300 and not absent:
             raise self._error(
                 method, path, response.status, answer, response.headers.get("Retry-After")
@@ -237,12 +272,20 @@ class KubeClient:
         )
 
 
+def collection_path(version: str, kind: str, namespace: str | None) -> str:
+    """The API's path of a kind's objects, in one namespace or (None) in all."""
+    root = f"/apis/{version}" if "/" in version else f"/api/{version}"
+    within = f"/namespaces/{namespace}" if namespace else ""
+    return f"{root}{within}/{plural(kind)}"
+
+
 def object_path(manifest: Fields) -> str:
     """The API's path of a manifest's object."""
-    version, metadata = str(manifest["apiVersion"]), manifest["metadata"]
-    root = f"/apis/{version}" if "/" in version else f"/api/{version}"
-    namespace = f"/namespaces/{metadata['namespace']}" if metadata.get("namespace") else ""
-    return f"{root}{namespace}/{plural(str(manifest['kind']))}/{metadata['name']}"
+    metadata = manifest["metadata"]
+    collection = collection_path(
+        str(manifest["apiVersion"]), str(manifest["kind"]), metadata.get("namespace")
+    )
+    return f"{collection}/{metadata['name']}"
 
 
 def _typed(live: dict[str, Any], manifest: Fields) -> dict[str, Any]:

@@ -56,7 +56,7 @@ class Manifest:
         if live is None or live["metadata"].get("deletionTimestamp"):
             return None
         wanted = self.wanted().fields
-        token = _token(live)
+        token = token_of(live)
         have = {
             **live,
             "metadata.labels": live["metadata"].get("labels"),
@@ -80,7 +80,7 @@ class Manifest:
         io.kube.apply(self.body)
         if self.wait:
             try:
-                io.kube.wait(self.body, lambda live: _token(live) is not None, self.wait)
+                io.kube.wait(self.body, lambda live: token_of(live) is not None, self.wait)
             except NotConverged as error:
                 raise NotConverged(
                     f"{self.key} was not filled in within {self.wait} s",
@@ -132,6 +132,7 @@ def project(live: Any, shape: Any) -> Any:
     return live
 
 
-def _token(live: Fields) -> Secret | None:
+def token_of(live: Fields) -> Secret | None:
+    """The token in a Secret of a ServiceAccount; None while the controller has not filled it in."""
     encoded = (live.get("data") or {}).get("token")
     return Secret(base64.b64decode(encoded).decode()) if encoded else None

@@ -33,7 +33,7 @@ def document(outcome: Outcome) -> dict[str, Any]:
             {"title": c.title, "ok": c.ok, "detail": c.detail, "hint": c.hint or None}
             for c in outcome.checks
         ],
-        "error": _error(outcome.error),
+        "error": error_of(outcome.error),
         "duration_ms": round(outcome.seconds * 1000),
     }
 
@@ -47,7 +47,7 @@ def failure(command: str, error: Error) -> dict[str, Any]:
         "changed": False,
         "steps": [],
         "checks": [],
-        "error": _error(error),
+        "error": error_of(error),
     }
 
 
@@ -65,11 +65,12 @@ def _step(result: Result) -> dict[str, Any]:
         "fields": {c.name: {"from": _plain(c.before), "to": _plain(c.after)} for c in step.changes},
         "kept": {name: list(members) for name, members in (step.extra or {}).items()},
         "reason": step.foreign.reason if step.foreign else None,
-        "error": _error(result.error),
+        "error": error_of(result.error),
     }
 
 
-def _error(error: Error | None) -> dict[str, Any] | None:
+def error_of(error: Error | None) -> dict[str, Any] | None:
+    """An error as the document has it."""
     if error is None:
         return None
     return {"message": error.message, "hint": error.hint or None, "exit_code": error.exit_code}

@@ -65,6 +65,17 @@ def outcome_lines(outcome: Outcome) -> Iterator[str]:
         yield f"Done in {outcome.seconds:.1f} s"
 
 
+def proof_lines(outcome: Outcome) -> Iterator[str]:
+    """What was tried, against which servers, and what came of it."""
+    yield f"Proof for {subject(outcome.request)}"
+    yield from (f"  {server}" for server in outcome.servers)
+    yield ""
+    yield from (check_line(check) for check in outcome.checks)
+    yield ""
+    failed = sum(not check.ok for check in outcome.checks)
+    yield f"{len(outcome.checks) - failed} proven, {failed} not, in {outcome.seconds:.1f} s"
+
+
 def check_line(check: Check) -> str:
     """One thing that was tried."""
     detail = f" ({check.detail})" if check.detail else ""

@@ -1,0 +1,262 @@
+"""doctor as a command: missing access, two faults, formats, files, the probe pod, watching."""
+
+from __future__ import annotations
+
+import json
+import signal
+import subprocess
+import sys
+import threading
+import xml.etree.ElementTree as ET
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import yaml
+
+from tests.conftest import CANARY
+from tests.doctor.conftest import STORE, Clinic, dumped
+from tests.doctor.faults import FAULTS
+
+BY_NAME = {fault.name: fault for fault in FAULTS}
+
+
+def without(clinic: Clinic, *names: str) -> dict[str, str]:
+    """Variables are emptied, which is as good as unset."""
+    return dict.fromkeys(names, "")
+
+
+def test_of_two_faults_the_upstream_one_is_the_cause(clinic: Clinic) -> None:
+    BY_NAME["NET-1 default deny"].inject(clinic)
+    BY_NAME["AU-2 role absent"].inject(clinic)
+    document = clinic.diagnosed()
+    assert document["root"]["id"] == "VP-NET-001"
+    failed = {check["id"] for check in document["checks"] if check["status"] == "fail"}
+    assert failed == {"VP-NET-001", "VP-AUTH-002"}
+    told = clinic.doctor().out
+    assert "Also wrong: VP-AUTH-002" in told
+    assert "Root cause: VP-NET-001" in told
+
+
+def test_what_a_premise_keeps_from_being_seen_is_skipped(clinic: Clinic) -> None:
+    BY_NAME["AU-1 mount absent"].inject(clinic)
+    document = clinic.diagnosed()
+    role = next(check for check in document["checks"] if check["id"] == "VP-AUTH-002")
+    assert (role["status"], role["blocked_by"]) == ("skipped", "VP-AUTH-001")
+
+
+def test_without_a_vault_token_the_cluster_is_still_diagnosed(clinic: Clinic) -> None:
+    """What cannot be told is unknown, never ok; the exit code says so."""
+    done = clinic.doctor(**without(clinic, "VAULT_TOKEN"))
+    assert done.code == 3, done.out
+    assert "cannot look from vault (there is no Vault token" in done.out
+    assert "No fault found, but" in done.out
+    assert "Healthy" not in done.out
+    BY_NAME["NET-1 default deny"].inject(clinic)
+    document = clinic.diagnosed(**without(clinic, "VAULT_TOKEN"))
+    assert document["root"]["id"] == "VP-NET-001"
+    assert document["missing"] == ["vault"]
+
+
+def test_without_a_token_the_login_endpoint_tells(clinic: Clinic) -> None:
+    clinic.role(bound_service_account_names=["somebody-else"])
+    document = clinic.diagnosed("--probe-login", **without(clinic, "VAULT_TOKEN"))
+    assert document["root"]["id"] == "VP-AUTH-004", dumped(document)
+
+
+def test_without_a_cluster_vault_is_still_diagnosed(clinic: Clinic, tmp_path: Path) -> None:
+    env = {"KUBECONFIG": "", "HOME": str(tmp_path / "nobody")}
+    (tmp_path / "nobody").mkdir()
+    clinic.vault.delete("auth/smaug-k8s/role/moc-ops")
+    document = clinic.diagnosed(**env)
+    assert document["root"]["id"] == "VP-AUTH-002", dumped(document)
+    assert document["missing"] == ["cluster"]
+
+
+def test_the_formats_say_the_same(clinic: Clinic) -> None:
+    BY_NAME["AU-2 role absent"].inject(clinic)
+    junit = ET.fromstring(clinic.doctor("--output", "junit").out)
+    failed = [case.get("name") for case in junit if case.find("failure") is not None]
+    assert failed == ["VP-AUTH-002 the role exists"]
+    sarif = json.loads(clinic.doctor("--output", "sarif").out)
+    errors = [r["ruleId"] for r in sarif["runs"][0]["results"] if r["level"] == "error"]
+    assert errors == ["VP-AUTH-002"]
+    rules = sarif["runs"][0]["tool"]["driver"]["rules"]
+    index = sarif["runs"][0]["results"][0]["ruleIndex"]
+    assert rules[index]["id"] == sarif["runs"][0]["results"][0]["ruleId"]
+
+
+def test_a_check_that_is_suppressed_is_not_judged(clinic: Clinic) -> None:
+    BY_NAME["AU-8 one use"].inject(clinic)
+    assert clinic.doctor().code == 1
+    done = clinic.doctor("--suppress", "VP-AUTH-008")
+    assert done.code == 0, done.out
+    assert "suppressed: VP-AUTH-008" in done.out
+    assert clinic.doctor("--suppress", "VP-NO-001").code == 2
+
+
+def test_a_warning_fails_only_when_strict(clinic: Clinic) -> None:
+    clinic.role(audience="")
+    done = clinic.doctor()
+    assert done.code == 0, done.out
+    assert "Warning: VP-AUTH-009" in done.out
+    assert clinic.doctor("--strict").code == 1
+
+
+def test_files_instead_of_a_cluster(clinic: Clinic, tmp_path: Path) -> None:
+    BY_NAME["NET-1 default deny"].inject(clinic)
+    folder = tmp_path / "dump"
+    folder.mkdir()
+    for path in (
+        "/apis/apps/v1/namespaces/external-secrets/deployments",
+        "/apis/networking.k8s.io/v1/networkpolicies",
+        "/apis/external-secrets.io/v1/clustersecretstores",
+    ):
+        listed = clinic.cluster.call("GET", path)
+        name = path.rpartition("/")[2]
+        kind = listed["kind"].removesuffix("List")
+        for item in listed["items"]:
+            item |= {"apiVersion": listed["apiVersion"], "kind": kind}
+        (folder / f"{name}.yaml").write_text(yaml.safe_dump(listed))
+    document = clinic.diagnosed("--from", str(folder), KUBECONFIG="/nowhere")
+    assert document["root"]["id"] == "VP-NET-001", dumped(document)
+    assert "cluster" in document["missing"]
+
+
+def test_a_folder_without_objects_is_wrong_usage(clinic: Clinic, tmp_path: Path) -> None:
+    (tmp_path / "empty").mkdir()
+    assert clinic.doctor("--from", str(tmp_path / "empty")).code == 2
+    assert clinic.doctor("--from", str(tmp_path / "none")).code == 2
+
+
+def test_doctor_writes_nothing(clinic: Clinic) -> None:
+    before = clinic.vault.list("auth/token/accessors")["data"]["keys"]
+    version = clinic.get(STORE)["metadata"]["resourceVersion"]
+    assert clinic.doctor().code == 0
+    assert clinic.get(STORE)["metadata"]["resourceVersion"] == version
+    assert len(clinic.vault.list("auth/token/accessors")["data"]["keys"]) <= len(before) + 5
+
+
+def test_no_secret_in_any_format(clinic: Clinic) -> None:
+    """The desk's own check covers tokens; this one the reviewer's and the stored secret."""
+    reviewer = clinic.secret("external-secrets-operator", "eso-vault-auth-token", "token")
+    BY_NAME["another reviewer JWT"].inject(clinic)
+    for form in ("text", "json", "junit", "sarif"):
+        done = clinic.doctor("--probe-login", "--output", form)
+        for secret in (reviewer, CANARY, clinic.bao.root_token):
+            assert secret not in done.out + done.err
+
+
+def pods(clinic: Clinic) -> list[str]:
+    found = clinic.cluster.call("GET", "/api/v1/namespaces/external-secrets/pods")
+    return [each["metadata"]["name"] for each in found["items"]]
+
+
+@contextmanager
+def kubelet(clinic: Clinic) -> Iterator[None]:
+    """Runs the probe's script on this machine, as no kubelet runs here, and reports as one does."""
+    stop = threading.Event()
+
+    def work() -> None:
+        done: set[str] = set()
+        while not stop.wait(0.1):
+            found = clinic.cluster.call("GET", "/api/v1/namespaces/external-secrets/pods")
+            for pod in found["items"]:
+                name = pod["metadata"]["name"]
+                if name.startswith("vaultprov-probe-") and name not in done:
+                    done.add(name)
+                    _run_pod(clinic, pod)
+
+    thread = threading.Thread(target=work)
+    thread.start()
+    try:
+        yield
+    finally:
+        stop.set()
+        thread.join()
+
+
+def _run_pod(clinic: Clinic, pod: dict) -> None:  # type: ignore[type-arg]  # the API's JSON
+    container = pod["spec"]["containers"][0]
+    log = clinic.lab.folder / pod["metadata"]["name"]
+    subprocess.run(
+        [*container["command"], *container["args"], str(log)], check=False, capture_output=True
+    )
+    state = {"terminated": {"exitCode": 0, "message": log.read_text()}}
+    status = {"phase": "Succeeded", "containerStatuses": [{"name": "probe", "state": state}]}
+    path = f"/api/v1/namespaces/external-secrets/pods/{pod['metadata']['name']}"
+    clinic.cluster.merge(f"{path}/status", {"status": status})
+
+
+def test_the_probe_pod_sees_vault_and_is_removed(clinic: Clinic) -> None:
+    before = pods(clinic)
+    with kubelet(clinic):
+        document = clinic.diagnosed("--probe")
+    seen = {c["id"]: c["status"] for c in document["checks"] if c["vantage"] == "operand"}
+    assert seen == {"VP-POD-001": "ok", "VP-POD-002": "ok", "VP-POD-003": "ok"}, dumped(document)
+    assert pods(clinic) == before
+
+
+def test_the_probe_pod_names_a_refused_connection(clinic: Clinic) -> None:
+    clinic.store(server="http://127.0.0.1:1")
+    with kubelet(clinic):
+        document = clinic.diagnosed("--probe")
+    assert document["root"]["id"] == "VP-POD-002", dumped(document)
+
+
+def test_the_probe_pod_is_restricted(clinic: Clinic) -> None:
+    """The operand's labels but the ReplicaSet's, none of its rights, a deadline."""
+    from vaultprov.doctor.network import Url
+    from vaultprov.doctor.operand import Operand
+    from vaultprov.doctor.pod import pod_body
+
+    deployment = clinic.get(("apps/v1", "Deployment", "external-secrets", "external-secrets"))
+    pod = clinic.get(("v1", "Pod", "external-secrets", clinic.installed.pod))
+    operand = Operand("external-secrets", "external-secrets", deployment, (pod,))
+    body = pod_body(operand, Url.parse("http://127.0.0.1:8200"), "")
+    assert "pod-template-hash" in pod["metadata"]["labels"]
+    expected = {k: v for k, v in pod["metadata"]["labels"].items() if k != "pod-template-hash"}
+    assert body["metadata"]["labels"] == expected
+    assert body["spec"]["automountServiceAccountToken"] is False
+    assert body["spec"]["activeDeadlineSeconds"] == 60
+    context = body["spec"]["containers"][0]["securityContext"]
+    assert context["allowPrivilegeEscalation"] is False
+    assert context["capabilities"] == {"drop": ["ALL"]}
+
+
+def test_an_interrupted_probe_leaves_no_pod(clinic: Clinic) -> None:
+    before = pods(clinic)
+    for sent in (signal.SIGINT, signal.SIGTERM):
+        child = clinic.lab.start("doctor", "--env", "moc", "--cluster", "smaug", "--probe")
+        clinic.until("a probe pod", lambda: pods(clinic) != before)
+        child.send_signal(sent)
+        assert child.wait(timeout=30) == 130
+        assert pods(clinic) == before
+
+
+def test_watching_prints_on_change_and_writes_metrics(clinic: Clinic) -> None:
+    metrics = clinic.lab.folder / "vaultprov.prom"
+    words = ["doctor", "--env", "moc", "--cluster", "smaug", "--watch", "1"]
+    child = subprocess.Popen(
+        [sys.executable, "-m", "vaultprov", *words, "--metrics-file", str(metrics)],
+        cwd=clinic.lab.folder,
+        env=dict(clinic.lab.env),
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+    try:
+        clinic.until("metrics", metrics.exists)
+        assert 'vaultprov_healthy{env="moc",cluster="smaug"} 1' in metrics.read_text()
+        assert "vaultprov_last_success_timestamp_seconds" in metrics.read_text()
+        clinic.role(token_num_uses=1)
+        clinic.until(
+            "the fault",
+            lambda: 'cluster="smaug"} 0' in metrics.read_text().partition("healthy{")[2],
+        )
+        line = 'code="VP-AUTH-008",vantage="vault",state="fail"} 1'
+        clinic.until("its check", lambda: line in metrics.read_text())
+    finally:
+        child.send_signal(signal.SIGINT)
+        out, _ = child.communicate(timeout=30)
+    assert child.returncode == 130
+    assert out.count("Diagnosis of moc/smaug") == 2

@@ -1,0 +1,186 @@
+"""Doctor's network probes, over sockets, ssl and urllib3. Every attempt ends within seconds."""
+
+from __future__ import annotations
+
+import errno
+import ipaddress
+import json
+import socket
+import ssl
+import time
+from collections.abc import Callable
+from typing import Any
+
+import urllib3
+
+from vaultprov.doctor.network import Attempt, Reached, Url
+from vaultprov.redact import Secret, scrub
+
+SECONDS = 4.0  # for one attempt: a black hole must not be waited for longer than a person does
+# OpenSSL's x509_vfy.h: who signed it is not known; it is not for this name, or not for now.
+_UNTRUSTED = frozenset({2, 18, 19, 20, 21, 24, 79})
+_MISFIT = frozenset({9, 10, 62, 63, 64})
+
+
+class SocketNetwork:
+    """The network as this machine sees it. Threads may share it."""
+
+    def resolve(self, host: str) -> tuple[str, ...]:
+        try:
+            ipaddress.ip_address(host)
+        except ValueError:
+            pass
+        else:
+            return (host,)
+        try:
+            found = socket.getaddrinfo(host, None, type=socket.SOCK_STREAM)
+        except (OSError, UnicodeError):
+            return ()
+        return tuple(dict.fromkeys(str(entry[4][0]) for entry in found))
+
+    def connect(self, address: str, port: int) -> Attempt:
+        def attempt() -> Attempt:
+            socket.create_connection((address, port), SECONDS).close()
+            return Attempt(Reached.OK)
+
+        return _timed(attempt)
+
+    def handshake(self, url: Url, address: str, ca_pem: str | None) -> Attempt:
+        def attempt() -> Attempt:
+            context = ssl.create_default_context(cadata=ca_pem)
+            with (
+                socket.create_connection((address, url.port), SECONDS) as raw,
+                context.wrap_socket(raw, server_hostname=url.host) as secured,
+            ):
+                return Attempt(Reached.OK, f"{secured.version()}")
+
+        return _timed(attempt)
+
+    def get(self, url: Url, address: str, path: str) -> Attempt:
+        def attempt() -> Attempt:
+            context = ssl.create_default_context()
+            context.check_hostname = False
+            context.verify_mode = ssl.CERT_NONE
+            return _request(url, address, "GET", path, context, {})
+
+        return _timed(attempt)
+
+    def review(
+        self, server: str, ca_pem: str, reviewer: Secret, token: Secret, audiences: tuple[str, ...]
+    ) -> Attempt:
+        url = Url.parse(server)
+        body: dict[str, Any] = {
+            "apiVersion": "authentication.k8s.io/v1",
+            "kind": "TokenReview",
+            "spec": {
+                "token": token.reveal(),
+                **({"audiences": list(audiences)} if audiences else {}),
+            },
+        }
+        headers = {
+            "Authorization": f"Bearer {reviewer.reveal()}",
+            "Content-Type": "application/json",
+        }
+
+        def attempt() -> Attempt:
+            context = ssl.create_default_context(cadata=ca_pem)
+            path = "/apis/authentication.k8s.io/v1/tokenreviews"
+            return _request(url, url.host, "POST", path, context, headers, json.dumps(body))
+
+        return _timed(attempt)
+
+
+def _request(
+    url: Url,
+    address: str,
+    method: str,
+    path: str,
+    context: ssl.SSLContext,
+    headers: dict[str, str],
+    body: str | None = None,
+) -> Attempt:
+    timeout = urllib3.Timeout(connect=SECONDS, read=SECONDS)
+    pool: urllib3.HTTPConnectionPool
+    if url.scheme == "https":
+        pool = urllib3.HTTPSConnectionPool(
+            address, url.port, timeout=timeout, ssl_context=context, server_hostname=url.host,
+            assert_hostname=url.host if context.check_hostname else None,
+        )  # fmt: skip
+    else:
+        pool = urllib3.HTTPConnectionPool(address, url.port, timeout=timeout)
+    host = f"[{url.host}]" if ":" in url.host else url.host
+    with pool:
+        response = pool.request(
+            method, path, body=body, retries=False, redirect=False,
+            headers={"Host": f"{host}:{url.port}", "User-Agent": "vaultprov", **headers},
+        )  # fmt: skip
+        text = response.data.decode("utf-8", "replace")
+    return Attempt(
+        Reached.OK,
+        "" if _json(text) is not None else scrub(text.strip())[:200],
+        status=response.status,
+        body=_json(text),
+        headers={name.lower(): value for name, value in response.headers.items()},
+    )
+
+
+def _timed(attempt: Callable[[], Attempt]) -> Attempt:
+    started = time.monotonic()
+    try:
+        made = attempt()
+    except (OSError, ssl.SSLError, urllib3.exceptions.HTTPError, ValueError) as error:
+        reached, detail = _reason(error)
+        return Attempt(reached, detail, time.monotonic() - started)
+    return Attempt(
+        made.reached, made.detail, time.monotonic() - started, made.status, made.body, made.headers
+    )
+
+
+def _reason(error: BaseException) -> tuple[Reached, str]:
+    """How it ended, and the innermost reason in words."""
+    inner = _innermost(error)
+    text = scrub(str(inner))
+    if isinstance(inner, ssl.SSLCertVerificationError):
+        code = inner.verify_code
+        reached = Reached.UNTRUSTED if code in _UNTRUSTED else Reached.MISFIT
+        return reached if code in _UNTRUSTED | _MISFIT else Reached.BROKEN, inner.verify_message
+    if isinstance(inner, ssl.SSLError):
+        return _tls_reason(inner, text)
+    timeouts = (TimeoutError, urllib3.exceptions.TimeoutError)
+    if isinstance(inner, timeouts):
+        return Reached.TIMEOUT, f"no answer within {SECONDS:g} s"
+    if isinstance(inner, ConnectionRefusedError):
+        return Reached.REFUSED, "connection refused"
+    if isinstance(inner, socket.gaierror):
+        return Reached.NO_NAME, "no such host"
+    if isinstance(inner, OSError) and inner.errno in (errno.EHOSTUNREACH, errno.ENETUNREACH):
+        return Reached.NO_ROUTE, inner.strerror or "no route to host"
+    return Reached.BROKEN, text
+
+
+def _tls_reason(error: ssl.SSLError, text: str) -> tuple[Reached, str]:
+    reason = (error.reason or "").lower().replace("_", " ")
+    if "wrong version number" in reason or "http request" in reason or "record layer" in reason:
+        return Reached.PLAIN, "the server does not speak TLS"
+    if "certificate required" in reason or "handshake failure" in reason:
+        return Reached.CLIENT_CERT, reason
+    return Reached.BROKEN, reason or text
+
+
+def _innermost(error: BaseException) -> BaseException:
+    """urllib3 wraps what happened; what it wraps is its argument or its context."""
+    while True:
+        reason = getattr(error, "reason", None)
+        wrapped = [reason, *error.args, error.__cause__, error.__context__]
+        inner = next((each for each in wrapped if isinstance(each, BaseException)), None)
+        if isinstance(error, OSError) or inner is None:
+            return error
+        error = inner
+
+
+def _json(text: str) -> dict[str, Any] | None:
+    try:
+        body = json.loads(text)
+    except ValueError:
+        return None
+    return body if isinstance(body, dict) else None

@@ -1,0 +1,176 @@
+"""JWT mounts: Vault checks tokens against keys that it was given, without asking the cluster.
+
+Fields: vault-plugin-auth-jwt and openbao `path_config.go`, `path_role.go`.
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from vaultprov.doctor.checks.accounts import named_accounts
+from vaultprov.doctor.checks.remedies import patch_login
+from vaultprov.doctor.model import Confidence, Finding, Fix, Missing, Vantage, fail, ok, unknown
+from vaultprov.doctor.network import Reached, Url
+from vaultprov.doctor.stores import Reference, Store
+from vaultprov.doctor.world import World
+from vaultprov.jwt import claims, header, public_key_pem
+
+
+def _logins(world: World) -> Iterable[tuple[Store, Reference, Mapping[str, Any]]]:
+    for store, account in named_accounts(world):
+        if store.methods == ("jwt",):
+            yield store, account, world.role(store.mount, store.role) or {}
+
+
+def _claims(world: World, store: Store, account: Reference) -> dict[str, Any]:
+    return claims(world.token(account, store.audiences).token)
+
+
+def audience(world: World) -> Iterable[Finding]:
+    """VP-JWT-001."""
+    for store, account, role in _logins(world):
+        bound = tuple(role.get("bound_audiences") or ())
+        carried = tuple(_claims(world, store, account).get("aud") or ())
+        subject = f"role {store.role} of auth/{store.mount}"
+        if set(bound) & set(carried):
+            yield ok(", ".join(bound), subject)
+        elif bound:
+            change = {
+                "kubernetesServiceAccountToken": {
+                    "audiences": [bound[0]],
+                    "serviceAccountRef": {"audiences": [bound[0]]},
+                }
+            }
+            yield fail(
+                subject,
+                f"bound_audiences {', '.join(bound)}; the token has {', '.join(carried)}",
+                expected="one audience in common",
+                cause="the token is made for another audience than the role takes",
+                fix=patch_login(store, change, "ask for the role's audience"),
+            )
+        else:
+            yield fail(
+                subject,
+                "no bound_audiences",
+                expected=f"{', '.join(carried)}",
+                cause="a token with an audience is refused by a JWT role that binds none",
+                fix=Fix(
+                    "bind it",
+                    f"vault write auth/{store.mount}/role/{store.role} bound_audiences={carried[0]}"
+                    if carried
+                    else "",
+                ),
+            )
+
+
+def binding(world: World) -> Iterable[Finding]:
+    """VP-JWT-002."""
+    for store, account, role in _logins(world):
+        has = _claims(world, store, account)
+        config = world.config(store.mount) or {}
+        wrong = []
+        if role.get("bound_subject") and role["bound_subject"] != has.get("sub"):
+            wrong.append(("bound_subject", role["bound_subject"], str(has.get("sub"))))
+        if config.get("bound_issuer") and config["bound_issuer"] != has.get("iss"):
+            wrong.append(("bound_issuer", config["bound_issuer"], str(has.get("iss"))))
+        for name, value in (role.get("bound_claims") or {}).items():
+            wanted = value if isinstance(value, list) else [value]
+            if str(_pointer(has, name)) not in map(str, wanted):
+                wrong.append((f"bound_claims {name}", wanted, str(_pointer(has, name))))
+        subject = f"role {store.role} of auth/{store.mount}"
+        if not wrong:
+            yield ok("", subject)
+            continue
+        field, wanted, carried = wrong[0]
+        where = "config" if field == "bound_issuer" else f"role/{store.role}"
+        yield fail(
+            subject,
+            f"{field} {wanted}; the token has {carried}",
+            expected=carried,
+            cause=f"the token's {field.removeprefix('bound_')} is not the one that Vault wants",
+            fix=Fix(
+                "bind the token's own",
+                f"vault write auth/{store.mount}/{where} {field}={carried}"
+                if " " not in field
+                else f"vault read auth/{store.mount}/{where}",
+            ),
+        )
+
+
+def _pointer(claimed: Mapping[str, Any], name: str) -> Any:
+    """A claim by name or, beginning with a slash, by JSON pointer."""
+    value: Any = claimed
+    for part in name.strip("/").split("/") if name.startswith("/") else (name,):
+        value = value.get(part) if isinstance(value, Mapping) else None
+    return value
+
+
+def keys(world: World) -> Iterable[Finding]:
+    """VP-JWT-003."""
+    for store, account, _ in _logins(world):
+        config = world.config(store.mount) or {}
+        stored = {_der(str(pem)) for pem in config.get("jwt_validation_pubkeys") or ()}
+        subject = f"auth/{store.mount}/config"
+        if not stored:
+            continue  # the keys come from a URL
+        kid = header(world.token(account, store.audiences).token).get("kid")
+        published = world.once("jwks", world.live.signing_keys)
+        live = [
+            pem
+            for key in published
+            if (not kid or key.get("kid") == kid) and (pem := public_key_pem(key)) is not None
+        ]
+        if not live:
+            yield unknown("the cluster publishes no key of this token that we can read", subject)
+        elif any(_der(pem) in stored for pem in live):
+            yield ok(f"{len(stored)} keys", subject)
+        else:
+            yield fail(
+                subject,
+                f"none of {len(stored)} keys is the one that signs the cluster's tokens",
+                expected=f"the key {kid or 'of the cluster'}",
+                cause="the cluster's signing key was replaced, or the keys are another cluster's",
+                fix=Fix(
+                    "give Vault the current key",
+                    f"vault write auth/{store.mount}/config jwt_validation_pubkeys='{live[0]}'",
+                ),
+            )
+
+
+def _der(pem: str) -> bytes:
+    """A key's own bytes: line breaks of its text do not matter."""
+    lines = [line for line in pem.strip().splitlines() if "-----" not in line]
+    try:
+        return base64.b64decode("".join(lines))
+    except binascii.Error:
+        return b""
+
+
+def key_source(world: World) -> Iterable[Finding]:
+    """VP-JWT-004."""
+    for store, _, _ in _logins(world):
+        config = world.config(store.mount) or {}
+        source = config.get("jwks_url") or config.get("oidc_discovery_url")
+        subject = f"auth/{store.mount}/config"
+        if not source:
+            continue
+        url = Url.parse(str(source))
+        addresses = world.addresses(url.host)
+        tried = [world.connect(address, url.port) for address in addresses]
+        if any(each.reached is Reached.OK for each in tried):
+            yield ok(str(source), subject)
+            continue
+        told = tried[0].detail if tried else "no such host"
+        if not tried and ".svc" in url.host:
+            raise Missing(Vantage.VAULT, f"{source} is a name of the cluster that Vault runs in")
+        yield fail(
+            subject,
+            f"{source}: {told}, from this machine",
+            expected="an address that Vault can fetch keys from",
+            cause="Vault cannot fetch the cluster's keys",
+            fix=Fix("name an address that Vault reaches", f"vault read auth/{store.mount}/config"),
+            confidence=Confidence.MEDIUM,
+        )

@@ -1,0 +1,473 @@
+"""From the operand's pods to Vault: policies, proxies, mesh, DNS, and the port itself."""
+
+from __future__ import annotations
+
+import ipaddress
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from vaultprov.doctor.checks.remedies import manifest
+from vaultprov.doctor.egress import Egress, Way, egress, in_cluster, ingress
+from vaultprov.doctor.model import Confidence, Finding, Fix, Status, fail, ok, unknown
+from vaultprov.doctor.network import Attempt, Reached, Url
+from vaultprov.doctor.proxy import proxy_for
+from vaultprov.doctor.stores import Store
+from vaultprov.doctor.world import World
+from vaultprov.errors import Error
+from vaultprov.kube.objects import LABELS
+from vaultprov.netpol import Answer
+
+_ISTIO = "security.istio.io/v1"
+_SIDECAR = "istio-proxy"
+
+
+def understood(world: World) -> Iterable[Finding]:
+    """VP-NET-006."""
+    found = egress(world)
+    if found is None:
+        return
+    names = found.unmodelled()
+    if names:
+        yield unknown(
+            "policies that are not evaluated here are in force: whether the operand may reach "
+            "Vault is not certain",
+            evidence=names,
+        )
+    else:
+        yield ok(f"{len(found.policies)} NetworkPolicies")
+
+
+def not_cut_off(world: World) -> Iterable[Finding]:
+    """VP-NET-002."""
+    found = egress(world)
+    if found is None:
+        return
+    dns, api = found.to_dns(), found.to_api()
+    if not (_all_closed(dns) and _all_closed(api)):
+        yield ok()
+        return
+    isolating = dns[0].verdict.isolating
+    yield fail(
+        ", ".join(isolating),
+        "neither DNS nor the API server may be reached",
+        expected="an egress policy only where another one isolates the pods already",
+        cause=f"{_first(isolating)} isolates the operand for egress, and nothing opens DNS and the "
+        "API server to it",
+        fix=_drop_or_open(found, isolating),
+        evidence=tuple(str(way) for way in (*dns, *api)),
+    )
+
+
+def _drop_or_open(found: Egress, isolating: tuple[str, ...]) -> Fix:
+    """One policy alone did it: without it all is open again. Of several, none may be dropped."""
+    if len(isolating) == 1:
+        namespace, _, name = isolating[0].partition("/")
+        return Fix(
+            "take the policy away: without it nothing isolates the pods",
+            f"kubectl -n {namespace} delete networkpolicy {name}",
+        )
+    rules: list[dict[str, Any]] = [
+        {"ports": [{"protocol": protocol, "port": 53} for protocol in ("UDP", "TCP")]},
+        {"ports": [{"protocol": "TCP", "port": way.peer.port} for way in found.to_api()[:1]]},
+    ]
+    body = policy(found, "vaultprov-egress-base", rules)
+    return Fix("open DNS and the API server", "kubectl apply -f -", manifest(body))
+
+
+def to_api(world: World) -> Iterable[Finding]:
+    """VP-NET-005."""
+    found = egress(world)
+    if found is None:
+        return
+    ways = found.to_api()
+    closed = [way for way in ways if way.closed]
+    if not closed:
+        yield from _open_or_unknown(ways)
+        return
+    port = closed[0].peer.port
+    body = policy(found, "vaultprov-egress-api", [{"ports": [{"protocol": "TCP", "port": port}]}])
+    yield fail(
+        str(closed[0]),
+        "denied",
+        expected=f"egress to port {port}",
+        cause=f"the API server listens on port {port}, and the policies open another one"
+        if port != 6443
+        else "the operand may not talk to its own API server",
+        fix=Fix("open it", "kubectl apply -f -", manifest(body)),
+        evidence=closed[0].verdict.isolating,
+    )
+
+
+def to_dns(world: World) -> Iterable[Finding]:
+    """VP-DNS-001."""
+    found = egress(world)
+    if found is None:
+        return
+    if all(_is_address(store) for store in world.stores()):
+        yield ok("the store names an address, not a name")
+        return
+    ways = found.to_dns()
+    if any(way.open for way in ways):
+        yield ok("", str(ways[0]))
+        return
+    if not _all_closed(ways):
+        yield unknown(ways[0].verdict.reason, str(ways[0]))
+        return
+    port = ways[0].peer.port
+    ports = [{"protocol": p, "port": port} for p in ("UDP", "TCP")]
+    yield fail(
+        str(ways[0]),
+        "denied",
+        expected="egress to a resolver",
+        cause="policies let the operand reach no resolver, so it never learns Vault's address",
+        fix=Fix(
+            "open DNS",
+            "kubectl apply -f -",
+            manifest(policy(found, "vaultprov-egress-dns", [{"ports": ports}])),
+        ),
+        evidence=ways[0].verdict.isolating,
+    )
+
+
+def _is_address(store: Store) -> bool:
+    try:
+        ipaddress.ip_address(store.url.host)
+    except ValueError:
+        return False
+    return True
+
+
+def policy_fits(world: World) -> Iterable[Finding]:
+    """VP-NET-003."""
+    found = egress(world)
+    if found is None:
+        return
+    for store in world.servers():
+        ways = found.to_vault(store)
+        closed = [way for way in ways if way.closed]
+        misses = found.near_misses(closed)
+        partly = any(way.open for way in ways) and closed
+        if not (misses or partly):
+            continue
+        yield fail(
+            f"egress to {store.server}",
+            f"denied: {', '.join(map(str, closed))}",
+            expected="every address of Vault, at the port of the store's server",
+            cause=misses[0]
+            if misses
+            else f"the policies allow {len(ways) - len(closed)} of {len(ways)} addresses",
+            fix=open_vault(found, ways),
+            evidence=(*misses, *closed[0].verdict.isolating),
+        )
+
+
+def may_reach(world: World) -> Iterable[Finding]:
+    """VP-NET-001."""
+    found = egress(world)
+    if found is None:
+        return
+    for store in world.servers():
+        ways = found.to_vault(store)
+        closed = [way for way in ways if way.closed]
+        if not closed:
+            yield from _open_or_unknown(ways)
+            continue
+        yield fail(
+            f"egress to {store.server}",
+            f"denied: {', '.join(map(str, closed))}",
+            expected=f"egress from pods of {found.operand.namespace} to port {store.url.port}",
+            cause=f"NetworkPolicy {_first(closed[0].verdict.isolating)} isolates the operand, and "
+            "none lets it go to Vault",
+            fix=open_vault(found, ways),
+            evidence=closed[0].verdict.isolating,
+        )
+
+
+def to_nodes(world: World) -> Iterable[Finding]:
+    """VP-NET-004."""
+    found = egress(world)
+    for store in world.servers():
+        for node in nodes(world, store):
+            if node.host == store.url.host and node.port == store.url.port:
+                continue
+            addresses = world.addresses(node.host)
+            if not addresses:
+                yield fail(
+                    f"Vault node {node}",
+                    "its name does not resolve here",
+                    expected="an api_addr that every client can use",
+                    cause="a standby sends clients to the active node's api_addr",
+                    fix=Fix("mend api_addr in the node's configuration", "vault read sys/leader"),
+                    confidence=Confidence.MEDIUM,
+                )
+                continue
+            if found is None:
+                continue
+            ways = found.to(node.host, found.peers(node))
+            closed = [way for way in ways if way.closed]
+            if closed:
+                yield fail(
+                    f"egress to Vault node {node}",
+                    f"denied: {', '.join(map(str, closed))}",
+                    expected="every node that a standby may send clients to",
+                    cause="the policies allow the address of the store's server, and a standby "
+                    "answers with a redirect (307) to the active node",
+                    fix=open_vault(found, ways, name="vaultprov-egress-vault-nodes"),
+                    evidence=closed[0].verdict.isolating,
+                )
+            else:
+                yield ok("", str(node))
+
+
+def nodes(world: World, store: Store) -> tuple[Url, ...]:
+    """The API addresses that Vault itself names: of the leader, and with a token of all nodes."""
+    named: list[str] = []
+    for address in world.addresses(store.url.host):
+        told = world.leader(store.url, address).body or {}
+        if told.get("ha_enabled"):
+            named.append(str(told.get("leader_address") or ""))
+    if named:
+        status = world.read("sys/ha-status") or {}
+        named += [str(node.get("api_address") or "") for node in status.get("nodes") or ()]
+    return tuple(Url.parse(each) for each in dict.fromkeys(named) if each)
+
+
+def proxied(world: World) -> Iterable[Finding]:
+    """VP-NET-007."""
+    found = egress(world)
+    if found is None:
+        return
+    for store in world.servers():
+        proxy = proxy_for(store.url, found.operand.environment)
+        if proxy is None:
+            continue
+        ways = found.to_vault(store)
+        closed = [way for way in ways if way.closed]
+        if not ways:
+            yield unknown(f"the proxy's name {proxy.host} does not resolve here", store.server)
+        elif closed:
+            yield fail(
+                f"proxy {proxy}",
+                f"denied: {', '.join(map(str, closed))}",
+                expected="egress to the proxy, or Vault in NO_PROXY",
+                cause="the operand goes to Vault through the proxy of its environment, and the "
+                "policies let it reach neither",
+                fix=open_vault(found, ways, name="vaultprov-egress-proxy"),
+                evidence=closed[0].verdict.isolating,
+            )
+        else:
+            yield ok(f"through {proxy}", store.server)
+
+
+def meshed(world: World) -> Iterable[Finding]:
+    """VP-NET-008."""
+    found = egress(world)
+    if found is None:
+        return
+    for store in world.servers():
+        inside = in_cluster(store.url.host)
+        if inside is None:
+            continue
+        yield from _let_in(world, found, store)
+        yield from _authorized(world, found, inside[0], store)
+
+
+def _let_in(world: World, found: Egress, store: Store) -> Iterable[Finding]:
+    for way in found.to_vault(store):
+        verdict = ingress(world, way, found.pod)
+        if verdict is None:
+            continue
+        if verdict.answer is not Answer.DENIED:
+            yield ok("", str(way))
+            continue
+        yield fail(
+            str(way),
+            f"ingress denied by {', '.join(verdict.isolating)}",
+            expected='a rule for its pods; with Big Bang, their label vault-ingress: "true"',
+            cause="the NetworkPolicies of Vault's namespace do not let the operand in",
+            fix=Fix(
+                "give the pods the label that Vault's policy asks for",
+                f"kubectl patch {found.operand.deployment} --type merge -p "
+                """'{"spec":{"template":{"metadata":{"labels":{"vault-ingress":"true"}}}}}'""",
+            ),
+        )
+
+
+def _authorized(world: World, found: Egress, namespace: str, store: Store) -> Iterable[Finding]:
+    """Whether Istio's AuthorizationPolicies of Vault's namespace let the operand in."""
+    policies = [
+        *world.items(_ISTIO, "AuthorizationPolicy", namespace),
+        *world.items("security.istio.io/v1beta1", "AuthorizationPolicy", namespace),
+    ]
+    port, ours = store.url.port, found.operand.namespace
+    specs = [each.get("spec") or {} for each in policies]
+    allowing = [spec for spec in specs if (spec.get("action") or "ALLOW") == "ALLOW"]
+    if not allowing:
+        return  # without an ALLOW policy everything is let in
+    if any(_rule_allows(rule, ours, port) for spec in allowing for rule in spec.get("rules") or ()):
+        yield ok("an AuthorizationPolicy lets it in", store.server)
+        return
+    body = {
+        "apiVersion": policies[0]["apiVersion"],
+        "kind": "AuthorizationPolicy",
+        "metadata": {"name": "allow-external-secrets", "namespace": namespace, "labels": LABELS},
+        "spec": {
+            "action": "ALLOW",
+            "rules": [
+                {
+                    "from": [{"source": {"namespaces": [ours]}}],
+                    "to": [{"operation": {"ports": [str(port)]}}],
+                }
+            ],
+        },
+    }
+    yield fail(
+        f"AuthorizationPolicies of namespace {namespace}",
+        f"none lets namespace {ours} reach port {port}",
+        expected=f"an ALLOW rule for namespace {ours}",
+        cause="the service mesh refuses what no AuthorizationPolicy allows",
+        fix=Fix("allow it", "kubectl apply -f -", manifest(body)),
+        evidence=tuple(each["metadata"]["name"] for each in policies),
+    )
+
+
+def _rule_allows(rule: Mapping[str, Any], namespace: str, port: int) -> bool:
+    anybody: list[dict[str, Any]] = [{}]
+    sources = [each.get("source") or {} for each in rule.get("from") or anybody]
+    targets = [each.get("operation") or {} for each in rule.get("to") or anybody]
+    from_us = any(namespace in each.get("namespaces", [namespace]) for each in sources)
+    to_port = any(str(port) in map(str, each.get("ports", [port])) for each in targets)
+    return from_us and to_port
+
+
+def resolves(world: World) -> Iterable[Finding]:
+    """VP-DNS-002."""
+    for store in world.servers():
+        host = store.url.host
+        if in_cluster(host) is not None:
+            yield ok("a name of the cluster", host)
+        elif _is_proxied(world, store):
+            yield Finding(Status.SKIPPED, host, "the proxy resolves it")
+        elif addresses := world.addresses(host):
+            yield ok(", ".join(addresses), host)
+        else:
+            yield fail(
+                host,
+                "no such host, asked from this machine",
+                expected="an address",
+                cause=f"the name in {store} does not exist, or only another resolver knows it",
+                fix=Fix("mend the name, or add it to DNS", f"kubectl get {store.resource} -o yaml"),
+                confidence=Confidence.MEDIUM,
+            )
+
+
+def _is_proxied(world: World, store: Store) -> bool:
+    try:
+        operand = world.operand()
+    except Error:
+        return False
+    return operand is not None and proxy_for(store.url, operand.environment) is not None
+
+
+def port_open(world: World) -> Iterable[Finding]:
+    """VP-NET-009."""
+    for store in world.servers():
+        if in_cluster(store.url.host) is not None:
+            yield Finding(Status.SKIPPED, store.server, "only the cluster reaches this address")
+            continue
+        addresses = world.addresses(store.url.host)
+        if not addresses:
+            yield unknown("its name does not resolve here", store.server)
+            continue
+        tried = {a: world.connect(a, store.url.port) for a in addresses}
+        shut = {a: each for a, each in tried.items() if each.reached is not Reached.OK}
+        if not shut:
+            yield ok(f"{len(tried)} of {len(tried)} addresses", store.server)
+        elif _works_for_the_operand(world, store):
+            yield unknown(
+                f"{_attempts(shut)} from this machine, but the store is Ready",
+                store.server,
+            )
+        else:
+            yield fail(
+                store.server,
+                f"{_attempts(shut)}, from this machine",
+                expected="a connection",
+                cause=_why_shut(next(iter(shut.values()))),
+                fix=Fix("see whether Vault runs there", f"curl -k {store.server}/v1/sys/health"),
+                confidence=Confidence.MEDIUM,
+            )
+
+
+def _works_for_the_operand(world: World, store: Store) -> bool:
+    return not world.is_offline and (store.ready or {}).get("status") == "True"
+
+
+def _attempts(shut: Mapping[str, Attempt]) -> str:
+    return ", ".join(f"{address}: {each.detail}" for address, each in shut.items())
+
+
+def _why_shut(attempt: Attempt) -> str:
+    if attempt.reached is Reached.REFUSED:
+        return "the host is up and nothing listens on the port: wrong port, or Vault is down"
+    if attempt.reached is Reached.TIMEOUT:
+        return "something drops the packets: a firewall, or no such host on the network"
+    return f"the address cannot be reached: {attempt.detail}"
+
+
+def open_vault(found: Egress, ways: tuple[Way, ...], name: str = "vaultprov-egress-vault") -> Fix:
+    """The policy that opens these ways and nothing else; of the operand's pods alone."""
+    rules = [{"to": [_peer(way)], "ports": _ports(way)} for way in ways]
+    return Fix(
+        "let the operand go there", "kubectl apply -f -", manifest(policy(found, name, rules))
+    )
+
+
+def _peer(way: Way) -> dict[str, Any]:
+    pod = way.peer.pod
+    if pod is not None:
+        return {
+            "namespaceSelector": {"matchLabels": {"kubernetes.io/metadata.name": pod.namespace}},
+            "podSelector": {"matchLabels": dict(pod.labels)},
+        }
+    bits = 128 if ":" in (way.peer.address or "") else 32
+    return {"ipBlock": {"cidr": f"{way.peer.address}/{bits}"}}
+
+
+def _ports(way: Way) -> list[dict[str, Any]]:
+    return [{"protocol": way.peer.protocol, "port": way.peer.port}]
+
+
+def policy(found: Egress, name: str, rules: list[dict[str, Any]]) -> dict[str, Any]:
+    """A NetworkPolicy of ours for the operand's pods, as its live Deployment selects them."""
+    return {
+        "apiVersion": "networking.k8s.io/v1",
+        "kind": "NetworkPolicy",
+        "metadata": {
+            "name": name,
+            "namespace": found.operand.namespace,
+            "labels": LABELS,
+            "annotations": {"argocd.argoproj.io/sync-wave": "20"},
+        },
+        "spec": {
+            "podSelector": {"matchLabels": found.operand.selector},
+            "policyTypes": ["Egress"],
+            "egress": rules,
+        },
+    }
+
+
+def _all_closed(ways: tuple[Way, ...]) -> bool:
+    return bool(ways) and all(way.closed for way in ways)
+
+
+def _open_or_unknown(ways: tuple[Way, ...]) -> Iterable[Finding]:
+    for way in ways:
+        if way.open:
+            yield ok(way.verdict.allowed_by or "no policy isolates the operand", str(way))
+        else:
+            yield unknown(way.verdict.reason, str(way))
+
+
+def _first(names: tuple[str, ...]) -> str:
+    return names[0] if names else "a policy"

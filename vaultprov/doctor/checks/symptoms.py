@@ -1,0 +1,186 @@
+"""What External Secrets itself says. It shows that something is wrong; the cause is upstream."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+from vaultprov.doctor.checks.remedies import patch
+from vaultprov.doctor.model import Confidence, Finding, Fix, fail, ok, unknown
+from vaultprov.doctor.stores import Store
+from vaultprov.doctor.world import World
+from vaultprov.explain.match import match
+from vaultprov.netpol import selects
+from vaultprov.redact import scrub
+
+_OWNED = ("target is owned by another ExternalSecret", "immutable")
+
+
+def conditions_allow(world: World) -> Iterable[Finding]:
+    """VP-ES-003."""
+    for body in world.external_secrets():
+        store = world.store_for(body)
+        if store is None or store.namespace is not None:
+            continue
+        namespace = str(body["metadata"]["namespace"])
+        if not store.conditions or _allowed(world, store.conditions, namespace):
+            yield ok("", _name(body))
+            continue
+        more = [*store.conditions, {"namespaces": [namespace]}]
+        yield fail(
+            _name(body),
+            f"{store} does not serve namespace {namespace}",
+            expected="a condition that lets the namespace in",
+            cause="spec.conditions of the store leave the namespace out",
+            fix=patch(store, {"spec": {"conditions": more}}, "let the namespace in"),
+        )
+
+
+def _allowed(world: World, conditions: Sequence[Mapping[str, Any]], namespace: str) -> bool:
+    for condition in conditions:
+        if namespace in (condition.get("namespaces") or ()):
+            return True
+        if any(re.search(each, namespace) for each in condition.get("namespaceRegexes") or ()):
+            return True
+        selector = condition.get("namespaceSelector")
+        if selector is not None and selects(selector, world.namespace_labels(namespace)):
+            return True
+    return False
+
+
+def store_of_secret(world: World) -> Iterable[Finding]:
+    """VP-ES-004."""
+    version = world.store_version()
+    if version is None:
+        return
+    stores = {(s.kind, s.namespace, s.name) for s in world.all_stores()}
+    wanted = world.case.external_secret
+    named = world.external_secrets() if wanted else world.items(version, "ExternalSecret")
+    for body in named:
+        reference = (body.get("spec") or {}).get("secretStoreRef") or {}
+        kind, name = reference.get("kind") or "SecretStore", reference.get("name")
+        if not name or kind not in ("SecretStore", "ClusterSecretStore"):
+            continue
+        namespace = body["metadata"]["namespace"] if kind == "SecretStore" else None
+        if (kind, namespace, name) in stores or world.get(version, kind, name, namespace):
+            yield ok("", _name(body))
+            continue
+        world.missed(f"{kind} {name}")
+        others = [s.name for s in world.live_stores()]
+        yield fail(
+            _name(body),
+            f"refers to {kind} {name}, which does not exist",
+            expected="a store that exists" + (f": {', '.join(others)}" if others else ""),
+            cause="the ExternalSecret names a store that is not there",
+            fix=_other_store(world, body),
+        )
+
+
+def _other_store(world: World, body: Mapping[str, Any]) -> Fix:
+    metadata = body["metadata"]
+    fitting = [s for s in world.live_stores() if s.namespace in (None, metadata["namespace"])]
+    if not fitting:
+        return Fix("create the store, or mend the reference")
+    reference = f'{{"kind":"{fitting[0].kind}","name":"{fitting[0].name}"}}'
+    return Fix(
+        "refer to a store that exists",
+        f"kubectl -n {metadata['namespace']} patch externalsecret {metadata['name']} "
+        f"""--type merge -p '{{"spec":{{"secretStoreRef":{reference}}}}}'""",
+    )
+
+
+def target_free(world: World) -> Iterable[Finding]:
+    """VP-ES-006."""
+    for body in world.external_secrets():
+        told = [*_failures(body), *(world.events(body) if _failing(body) else ())]
+        owned = next((text for text in told if any(word in text for word in _OWNED)), "")
+        if not owned:
+            yield ok("", _name(body))
+            continue
+        metadata = body["metadata"]
+        target = ((body.get("spec") or {}).get("target") or {}).get("name") or metadata["name"]
+        yield fail(
+            _name(body),
+            scrub(owned)[:200],
+            expected=f"a Secret {target} that nothing else writes",
+            cause="two ExternalSecrets write one Secret, or the Secret is immutable",
+            fix=Fix(
+                "give one of them another spec.target.name, or delete the immutable Secret",
+                f"kubectl -n {metadata['namespace']} get secret {target} "
+                "-o jsonpath='{.metadata.ownerReferences}{.immutable}'",
+            ),
+        )
+
+
+def store_ready(world: World) -> Iterable[Finding]:
+    """VP-ES-007."""
+    for store in world.live_stores():
+        condition = store.ready
+        if condition is None:
+            yield unknown("no status yet", str(store))
+        elif condition.get("status") == "True":
+            yield ok(str(condition.get("message") or ""), str(store))
+        else:
+            told = world.events(store.body)
+            yield _unready(world, str(store), condition, told, store)
+
+
+def secret_synced(world: World) -> Iterable[Finding]:
+    """VP-ES-008."""
+    for body in world.external_secrets():
+        if not _failing(body):
+            yield ok("", _name(body))
+            continue
+        condition = next(
+            c for c in (body.get("status") or {}).get("conditions") or () if c["type"] == "Ready"
+        )
+        yield _unready(world, _name(body), condition, world.events(body), world.store_for(body))
+
+
+def _unready(
+    world: World,
+    subject: str,
+    condition: Mapping[str, Any],
+    told: Sequence[str],
+    store: Store | None,
+) -> Finding:
+    """Without a cause upstream: what its own words point to."""
+    words = scrub(told[0])[:500] if told else ""
+    likely = [f"{m.page.code} {m.page.title}" for m in match(words)[:3]] if words else []
+    if not words:
+        cause = "its event is gone (events end after an hour); touch the store and look again"
+        command = f"vaultprov verify {world.case.who} --touch-store"
+    elif world.case.probe_login:
+        cause = "nothing upstream is wrong as far as it can be seen; its words point to " + (
+            likely[0] if likely else "nothing that is known"
+        )
+        command = (
+            f"kubectl describe {store.resource}" if store else "kubectl describe externalsecret"
+        )
+    else:
+        cause = "nothing upstream is wrong as far as it can be seen without a login"
+        command = f"vaultprov doctor {world.case.who} --probe-login"
+    return fail(
+        subject,
+        f"{condition.get('reason')}: {condition.get('message')}",
+        expected="Ready",
+        cause=cause,
+        fix=Fix("look closer", command),
+        evidence=(*((words,) if words else ()), *(f"likely: {each}" for each in likely)),
+        confidence=Confidence.LOW,
+    )
+
+
+def _failing(body: Mapping[str, Any]) -> bool:
+    conditions = (body.get("status") or {}).get("conditions") or ()
+    return any(c.get("type") == "Ready" and c.get("status") == "False" for c in conditions)
+
+
+def _failures(body: Mapping[str, Any]) -> list[str]:
+    conditions = (body.get("status") or {}).get("conditions") or ()
+    return [str(c.get("message") or "") for c in conditions if c.get("status") == "False"]
+
+
+def _name(body: Mapping[str, Any]) -> str:
+    return f"ExternalSecret {body['metadata']['namespace']}/{body['metadata']['name']}"

@@ -1,0 +1,283 @@
+"""Vault as a server: its certificate, its state, node by node. No token is needed for any of it."""
+
+from __future__ import annotations
+
+import base64
+from collections.abc import Iterable
+
+from vaultprov.doctor.checks.remedies import patch_provider
+from vaultprov.doctor.checks.stores import ca_of
+from vaultprov.doctor.egress import in_cluster
+from vaultprov.doctor.model import (
+    Confidence,
+    Finding,
+    Fix,
+    Missing,
+    Status,
+    Vantage,
+    fail,
+    ok,
+    unknown,
+)
+from vaultprov.doctor.network import Attempt, Reached, Url
+from vaultprov.doctor.stores import Store
+from vaultprov.doctor.world import World
+from vaultprov.errors import Rejected
+
+_STATES = {
+    472: "a disaster recovery secondary, which serves no client",
+    474: "a standby that cannot reach the active node",
+    530: "a node that was removed from the cluster",
+}
+_TOO_MANY = 429
+
+
+def speaks_tls(world: World) -> Iterable[Finding]:
+    """VP-TLS-004."""
+    for store, address, _ in _tried(world):
+        url = store.url
+        if url.scheme == "http":
+            told = world.health(url, address)
+            if "HTTP request to an HTTPS server" in told.detail:
+                yield _wrong_scheme(store, "https", "it speaks TLS only")
+            else:
+                yield ok("plain HTTP, as the store says", str(store))
+            continue
+        tried = world.handshake(url, address, ca_of(world, store))
+        seen = world.health(url, address)
+        if tried.reached is Reached.PLAIN:
+            yield _wrong_scheme(store, "http", "it speaks plain HTTP; better give it a certificate")
+        elif Reached.CLIENT_CERT in (tried.reached, seen.reached):
+            if _has_client_certificate(store):
+                yield ok("with a client certificate", str(store))
+                continue
+            yield fail(
+                str(store),
+                "Vault asks for a client certificate, and the store has none",
+                expected="spec.provider.vault.tls",
+                cause="Vault's listener requires client certificates (mTLS)",
+                fix=Fix(
+                    "name certificate and key in the store",
+                    f"kubectl explain {store.kind.lower()}.spec.provider.vault.tls",
+                ),
+            )
+        else:
+            yield ok(tried.detail if tried.reached is Reached.OK else "", str(store))
+
+
+def _wrong_scheme(store: Store, scheme: str, why: str) -> Finding:
+    right = f"{scheme}://{store.server.partition('://')[2]}"
+    return fail(
+        str(store),
+        f"{store.server}: {why}",
+        expected=right,
+        cause="the scheme of the store's server is not the one that Vault speaks",
+        fix=patch_provider(store, {"server": right}, "mend the server's URL"),
+    )
+
+
+def _has_client_certificate(store: Store) -> bool:
+    provider = ((store.body.get("spec") or {}).get("provider") or {}).get("vault") or {}
+    return bool((provider.get("tls") or {}).get("certSecretRef"))
+
+
+def trusted(world: World) -> Iterable[Finding]:
+    """VP-TLS-001."""
+    for store, address, tried in _shaken(world):
+        pem = ca_of(world, store)
+        if tried.reached is Reached.UNTRUSTED:
+            known = world.case.vault_ca
+            proven = known and world.handshake(store.url, address, known).reached is Reached.OK
+            bundle = base64.b64encode(known.encode()).decode() if proven else "BASE64_OF_THE_CA"
+            change: dict[str, object] = {"caBundle": bundle}
+            if store.ca_provider:
+                change["caProvider"] = None
+            yield fail(
+                str(store),
+                f"{address}: {tried.detail}",
+                expected="a certificate that the store's CA signed"
+                if pem
+                else "a certificate that a public CA signed, or a caBundle in the store",
+                cause="the store's CA is not the one of Vault's certificate"
+                if pem
+                else "the store names no CA, and Vault's certificate is not signed by a public one",
+                fix=patch_provider(store, change, "give the store the CA of Vault's certificate"),
+                confidence=Confidence.HIGH if pem else Confidence.MEDIUM,
+            )
+        elif tried.reached is Reached.OK:
+            yield ok(tried.detail, f"{store} at {address}")
+        elif tried.reached not in (Reached.MISFIT, Reached.CLIENT_CERT, Reached.PLAIN):
+            yield unknown(f"the TLS handshake ended otherwise: {tried.detail}", f"{store.server}")
+
+
+def fits(world: World) -> Iterable[Finding]:
+    """VP-TLS-002."""
+    for store, address, tried in _shaken(world):
+        if tried.reached is Reached.MISFIT:
+            yield fail(
+                str(store),
+                f"{address}: {tried.detail}",
+                expected=f"a certificate that is valid now and for {store.url.host}",
+                cause="Vault's certificate has ended"
+                if "expired" in tried.detail
+                else "Vault's certificate is for other names than the store's server",
+                fix=Fix(
+                    "renew Vault's certificate, or name a server that it is valid for",
+                    f"openssl s_client -connect {store.url.host}:{store.url.port} "
+                    "-servername "
+                    f"{store.url.host} </dev/null | openssl x509 -noout -dates -ext subjectAltName",
+                ),
+            )
+        elif tried.reached is Reached.OK:
+            yield ok("", f"{store} at {address}")
+
+
+def serving(world: World) -> Iterable[Finding]:
+    """VP-VLT-001."""
+    for store, address, told in _healths(world):
+        body, node = told.body or {}, f"Vault node {address}"
+        if body.get("initialized") is False:
+            yield fail(
+                node,
+                "not initialised",
+                expected="initialised and unsealed",
+                cause="Vault was never initialised: this may be a new and empty one",
+                fix=Fix("initialise it", f"vault operator init -address={store.server}"),
+            )
+        elif body.get("sealed"):
+            yield fail(
+                node,
+                "sealed",
+                expected="unsealed",
+                cause="Vault is sealed: it restarted, or somebody sealed it",
+                fix=Fix("unseal it", f"vault operator unseal -address={store.server}"),
+            )
+        elif told.body is None:
+            yield _not_vault(store, address, told)
+        else:
+            yield ok(f"version {body.get('version', 'unknown')}", node)
+
+
+def _not_vault(store: Store, address: str, told: Attempt) -> Finding:
+    if told.reached is Reached.CLIENT_CERT:
+        return ok("it asks for a client certificate before it tells", f"Vault node {address}")
+    if told.reached is not Reached.OK:
+        return unknown(f"{address} did not answer: {told.detail}", store.server)
+    return fail(
+        f"{store.server} at {address}",
+        f"status {told.status}, {told.detail!r}",
+        expected="Vault's own health report",
+        cause="something else answers in Vault's place: a proxy, a router, a mesh",
+        fix=Fix("see what it is", f"curl -k {store.server}/v1/sys/health"),
+    )
+
+
+def every_node(world: World) -> Iterable[Finding]:
+    """VP-VLT-002."""
+    for store, address, told in _healths(world):
+        node = f"Vault node {address}"
+        leader = world.leader(store.url, address).body or {}
+        trouble = _STATES.get(told.status, "")
+        if (told.body or {}).get("standby") and leader and not leader.get("leader_address"):
+            trouble = "a standby without an active node to send clients to"
+        if trouble:
+            yield fail(
+                node,
+                f"status {told.status}: {trouble}",
+                expected="an active node, or a standby that has one",
+                cause=f"the node at {address} is {trouble}",
+                fix=Fix("see who leads", "vault operator raft list-peers"),
+            )
+        elif told.body is not None:
+            yield ok("standby" if told.body.get("standby") else "active", node)
+
+
+def not_limited(world: World) -> Iterable[Finding]:
+    """VP-VLT-003."""
+    for store, address, told in _healths(world):
+        errors = (told.body or {}).get("errors")
+        leader = world.leader(store.url, address)
+        limited = told if told.status == _TOO_MANY and errors else leader
+        if limited.status == _TOO_MANY and "errors" in (limited.body or {}):
+            wait = (limited.headers or {}).get("retry-after", "")
+            yield fail(
+                f"Vault node {address}",
+                "429: " + "; ".join(map(str, (limited.body or {}).get("errors") or ("too many",))),
+                expected="room for the operand's requests",
+                cause="a rate limit quota refuses requests; one black sheep may use it up",
+                fix=Fix(
+                    "see the quotas, and raise the one that bites",
+                    "vault list sys/quotas/rate-limit",
+                ),
+                evidence=(f"Retry-After: {wait} s",) if wait else (),
+            )
+        else:
+            yield ok("", f"Vault node {address}")
+
+
+def namespace_exists(world: World) -> Iterable[Finding]:
+    """VP-VLT-004."""
+    ours = world.case.vault_namespace.strip("/")
+    for store in world.live_stores() if world.has_kube else ():
+        theirs = store.vault_namespace.strip("/")
+        if theirs != ours:
+            yield fail(
+                str(store),
+                f"Vault namespace {theirs or '(root)'}",
+                expected=f"{ours or '(root)'}, where the cluster was onboarded",
+                cause="the store logs in at another Vault namespace than the auth mount's",
+                fix=patch_provider(store, {"namespace": ours or None}, "name the right namespace"),
+            )
+    try:
+        world.read("sys/auth")
+    except Missing:
+        # The mount's own check says what cannot be told without a token.
+        yield Finding(Status.SKIPPED, ours or "root", "there is no token to ask with")
+    except Rejected as error:
+        if "namespace" not in error.message:
+            raise
+        yield fail(
+            f"Vault namespace {ours}",
+            "absent",
+            expected="the namespace that this machine is configured for",
+            cause="VAULT_NAMESPACE names a namespace that does not exist",
+            fix=Fix("mend the variable", "vault namespace list"),
+        )
+    else:
+        yield ok(ours or "root")
+
+
+def _tried(world: World) -> Iterable[tuple[Store, str, Url]]:
+    """Every store with every address of its server, as far as this machine can reach it."""
+    for store in world.stores():
+        url = store.url
+        if in_cluster(url.host) is None:
+            for address in world.addresses(url.host):
+                yield store, address, url
+
+
+def _shaken(world: World) -> Iterable[tuple[Store, str, Attempt]]:
+    for store in world.stores():
+        if in_cluster(store.url.host) is not None:
+            raise Missing(
+                Vantage.OPERAND, f"{store.server} is an address of the cluster", "add --probe"
+            )
+    for store, address, url in _tried(world):
+        if url.scheme == "https":
+            yield store, address, world.handshake(url, address, ca_of(world, store))
+
+
+def _healths(world: World) -> Iterable[tuple[Store, str, Attempt]]:
+    """The health of each node of each server; a standby's is read like any other's.
+
+    Of a server that only the cluster reaches, the address that this machine has of Vault instead.
+    """
+    seen = set()
+    tried = list(_tried(world))
+    if not tried:
+        here = world.planned()
+        tried = [(here, address, here.url) for address in world.addresses(here.url.host)]
+    for store, address, url in tried:
+        if (url, address) not in seen:
+            seen.add((url, address))
+            yield store, address, world.health(url, address)

@@ -1,0 +1,422 @@
+"""The world as the checks see it: every fact is asked for once, however many checks need it.
+
+A fact that cannot be had raises its Error for every check that asks: all of them then say that they
+could not tell, and a server that does not answer costs one time-out.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable, Hashable, Mapping
+from dataclasses import dataclass, field
+from typing import Any, TypeVar
+
+from vaultprov.doctor.model import Missing, NotAsked, Vantage
+from vaultprov.doctor.network import Attempt, Network, Url
+from vaultprov.doctor.operand import Operand, find_operand
+from vaultprov.doctor.stores import GROUP, KINDS, Reference, Store, store_of
+from vaultprov.errors import ConfigError, Error
+from vaultprov.model import Onboarding, ServiceAccount
+from vaultprov.names import Names, joined
+from vaultprov.resource import Fields, KubePort, KubeReader, VaultPort
+from vaultprov.vault.hcl import meaning
+from vaultprov.vault.marker import Marker, marker_of
+
+T = TypeVar("T")
+TOKEN_SECONDS = 600  # what External Secrets asks for
+
+
+@dataclass(frozen=True, slots=True)
+class Case:
+    """What is to be diagnosed, and how far doctor may go.
+
+    vault_address, vault_namespace: as this machine is configured. store, external_secret: look at
+    this one alone. probe, probe_login: what may be done besides reading.
+    """
+
+    onboarding: Onboarding
+    vault_address: str
+    vault_namespace: str = ""
+    vault_ca: str = ""  # PEM, as this machine trusts it
+    kubernetes_host: str = ""  # as the site says that Vault reaches it
+    store: str = ""
+    external_secret: ServiceAccount | None = None  # NAMESPACE/NAME has the same form
+    probe: bool = False
+    probe_image: str = ""
+    probe_login: bool = False
+    operand_namespace: str = ""
+    debug: bool = False  # a bug of a check ends the run
+    now: Callable[[], float] = field(default=time.time)
+
+    @property
+    def who(self) -> str:
+        """The flags that name the cluster, for commands that we suggest."""
+        return f"--env {self.onboarding.env} --cluster {self.onboarding.cluster}"
+
+
+class _Once:
+    """One fact, and the lock under which it is asked for once."""
+
+    def __init__(self) -> None:
+        self.lock = threading.Lock()
+        self.value: Any = None
+        self.error: Error | None = None
+        self.known = False
+
+
+class World:
+    """Everything that checks may look at. Threads share it.
+
+    gate: Vault without a token, for logins. vault, kube: None where there is no access; the reason
+    is in `no_vault`, `no_kube`. kube may be a folder of manifests; live is the cluster itself, None
+    for a folder.
+    """
+
+    def __init__(
+        self,
+        case: Case,
+        network: Network,
+        *,
+        vault: VaultPort | None = None,
+        gate: VaultPort | None = None,
+        kube: KubeReader | None = None,
+        live: KubePort | None = None,
+        no_vault: Error | None = None,
+        no_kube: Error | None = None,
+    ) -> None:
+        self.case, self.network = case, network
+        self.names = Names.of(case.onboarding)
+        self._vault, self._gate, self._kube, self._live = vault, gate, kube, live
+        self._no_vault, self._no_kube = no_vault, no_kube
+        self.stopped = threading.Event()  # set when the run is interrupted
+        self._facts: dict[Hashable, _Once] = {}
+        self._guard = threading.Lock()
+
+    def once(self, key: Hashable, ask: Callable[[], T]) -> T:
+        """`ask()`, or what it answered or raised (an Error) the first time."""
+        with self._guard:
+            fact = self._facts.setdefault(key, _Once())
+        with fact.lock:
+            if not fact.known:
+                try:
+                    fact.value = ask()
+                except Error as error:
+                    fact.error = error
+                fact.known = True
+        if fact.error is not None:
+            raise fact.error
+        value: T = fact.value
+        return value
+
+    # The ways in.
+
+    @property
+    def vault(self) -> VaultPort:
+        """Raises Missing."""
+        if self._vault is None:
+            raise _missing(Vantage.VAULT, self._no_vault)
+        return self._vault
+
+    @property
+    def kube(self) -> KubeReader:
+        """The cluster or a folder of its manifests. Raises Missing."""
+        if self._kube is None:
+            raise _missing(Vantage.CLUSTER, self._no_kube)
+        return self._kube
+
+    @property
+    def live(self) -> KubePort:
+        """The cluster itself. Raises Missing."""
+        if self._live is None:
+            reason = None if self._kube is not None else self._no_kube
+            raise _missing(Vantage.CLUSTER, reason)
+        return self._live
+
+    @property
+    def has_kube(self) -> bool:
+        """Whether there is a cluster to look at, live or in files."""
+        return self._kube is not None
+
+    @property
+    def is_offline(self) -> bool:
+        """Whether the cluster is a folder of manifests."""
+        return self._kube is not None and self._live is None
+
+    def missed(self, what: str) -> None:
+        """To be called before something is said to be absent.
+
+        Raises Missing for a folder: what is not in it may well be in the cluster.
+        """
+        if self.is_offline:
+            raise Missing(Vantage.CLUSTER, f"{what} is not among the files")
+
+    @property
+    def gate(self) -> VaultPort:
+        """Vault's login endpoints. Raises NotAsked unless login attempts were allowed."""
+        if not self.case.probe_login:
+            raise NotAsked("--probe-login")
+        if self._gate is None:
+            raise _missing(Vantage.VAULT, self._no_vault)
+        return self._gate
+
+    def servers_told(self) -> tuple[str, ...]:
+        """Where doctor looks: a forgotten context is seen here."""
+        vault = self.case.vault_address
+        if self._no_vault is not None:
+            vault += f" ({self._no_vault.message})"
+        cluster = f"{self._kube.server}, context {self._kube.context}" if self._kube else ""
+        if self._no_kube is not None:
+            cluster = self._no_kube.message
+        return f"vault    {vault}", f"cluster  {cluster}"
+
+    # Vault.
+
+    def read(self, path: str) -> Mapping[str, Any] | None:
+        """GET of Vault's API; None when absent."""
+        return self.once(("vault", path), lambda: self.vault.read(path))
+
+    def auth_mount(self, mount: str) -> Mapping[str, Any] | None:
+        """The entry of an auth mount in the listing; None when there is none."""
+        entry = (self.read("sys/auth") or {}).get(mount.strip("/") + "/")
+        return entry if isinstance(entry, Mapping) else None
+
+    def marker(self, mount: str) -> Marker:
+        """Whose the mount is."""
+        return marker_of(self.auth_mount(mount) or {})
+
+    def config(self, mount: str) -> Mapping[str, Any] | None:
+        """The auth config; None when it was never written."""
+        return self.read(joined("auth", mount, "config"))
+
+    def role(self, mount: str, role: str) -> Mapping[str, Any] | None:
+        """A role of an auth mount."""
+        return self.read(joined("auth", mount, "role", role))
+
+    def policy(self, name: str) -> Mapping[str, str] | None:
+        """What a policy means; None when there is none."""
+        found = self.read(joined("sys/policies/acl", name.lower()))
+        return None if found is None else meaning(str(found.get("policy") or ""))
+
+    def health(self, url: Url, address: str) -> Attempt:
+        """What a node says of itself; no token goes along."""
+        return self.once(
+            ("health", url, address), lambda: self.network.get(url, address, "/v1/sys/health")
+        )
+
+    def leader(self, url: Url, address: str) -> Attempt:
+        """Who leads, as a node says it without a token."""
+        return self.once(
+            ("leader", url, address), lambda: self.network.get(url, address, "/v1/sys/leader")
+        )
+
+    # The network as this machine sees it.
+
+    def addresses(self, host: str) -> tuple[str, ...]:
+        """The addresses of a name; empty when there are none."""
+        return self.once(("dns", host), lambda: self.network.resolve(host))
+
+    def connect(self, address: str, port: int) -> Attempt:
+        """A TCP connection."""
+        return self.once(("tcp", address, port), lambda: self.network.connect(address, port))
+
+    def handshake(self, url: Url, address: str, ca_pem: str | None) -> Attempt:
+        """TLS with exactly these CAs."""
+        return self.once(
+            ("tls", url, address, ca_pem), lambda: self.network.handshake(url, address, ca_pem)
+        )
+
+    # The cluster.
+
+    def get(
+        self, version: str, kind: str, name: str, namespace: str | None = None
+    ) -> dict[str, Any] | None:
+        """One object; None when absent."""
+        metadata = {"name": name} | ({"namespace": namespace} if namespace else {})
+        manifest = {"apiVersion": version, "kind": kind, "metadata": metadata}
+        return self.once(("get", version, kind, namespace, name), lambda: self.kube.get(manifest))
+
+    def items(
+        self, version: str, kind: str, namespace: str | None = None, labels: str = ""
+    ) -> list[dict[str, Any]]:
+        """All objects of a kind; none when the API does not know the kind."""
+        return self.known_items(version, kind, namespace, labels) or []
+
+    def known_items(
+        self, version: str, kind: str, namespace: str | None = None, labels: str = ""
+    ) -> list[dict[str, Any]] | None:
+        """The same; None when the API does not know the kind."""
+        return self.once(
+            ("items", version, kind, namespace, labels),
+            lambda: self.kube.items(version, kind, namespace, labels),
+        )
+
+    def ask(self, review: Fields) -> dict[str, Any]:
+        """A review of the API server (it stores nothing)."""
+        return self.once(("ask", _frozen(review)), lambda: self.live.create(review))
+
+    def account(self, account: Reference) -> dict[str, Any] | None:
+        """A ServiceAccount; None when absent."""
+        return self.get("v1", "ServiceAccount", account.name, account.namespace)
+
+    def token(self, account: Reference, audiences: tuple[str, ...]) -> Any:
+        """A short-lived token as External Secrets asks for it (a GrantedToken)."""
+        return self.once(
+            ("token", account, audiences),
+            lambda: self.live.request_token(
+                account.namespace or "", account.name, audiences, TOKEN_SECONDS
+            ),
+        )
+
+    def reviewer_secret(self) -> dict[str, Any] | None:
+        """The Secret with the reviewer's token; None when absent."""
+        namespace = self.case.onboarding.reviewer.account.namespace
+        return self.get("v1", "Secret", self.names.reviewer_secret, namespace)
+
+    def namespace_labels(self, name: str) -> Mapping[str, str]:
+        """Labels of a namespace; the API server sets its name as one of them."""
+        found = self.get("v1", "Namespace", name) or {}
+        labels = (found.get("metadata") or {}).get("labels") or {}
+        return {"kubernetes.io/metadata.name": name, **labels}
+
+    def operand(self) -> Operand | None:
+        """The running External Secrets; None when there is none."""
+        return self.once("operand", lambda: find_operand(self))
+
+    def store_version(self) -> str | None:
+        """The API version of External Secrets that the cluster serves; None without it."""
+        for version in ("v1", "v1beta1", "v1alpha1"):
+            versioned = f"{GROUP}/{version}"
+            if any(self.known_items(versioned, kind) is not None for kind in KINDS):
+                return versioned
+        return None
+
+    def all_stores(self) -> tuple[Store, ...]:
+        """Every store of the cluster whose provider is Vault."""
+        version = self.store_version()
+        if version is None:
+            return ()
+        bodies = [body for kind in KINDS for body in self.items(version, kind)]
+        return tuple(filter(None, map(store_of, bodies)))
+
+    def live_stores(self) -> tuple[Store, ...]:
+        """The stores of this case: the named one, else all that have to do with this onboarding."""
+        stores = self.all_stores()
+        if self.case.store:
+            namespace, _, name = self.case.store.rpartition("/")
+            named = tuple(
+                store
+                for store in stores
+                if store.name == name and (not namespace or store.namespace == namespace)
+            )
+            if not named:
+                raise ConfigError(
+                    f"there is no Vault store {self.case.store} in the cluster",
+                    hint="kubectl get clustersecretstores,secretstores -A",
+                )
+            return named
+        return tuple(store for store in stores if self._concerns(store))
+
+    def stores(self) -> tuple[Store, ...]:
+        """The stores of this case; where there is none, what onboarding prepared for one.
+
+        Without access to the cluster that is all there is to go by, too; VP-ES-009 then says that
+        it could not look. Raises ConfigError for a named store that does not exist.
+        """
+        try:
+            return self.live_stores() or (self.planned(),)
+        except ConfigError:
+            raise
+        except Error:
+            return (self.planned(),)
+
+    def servers(self) -> tuple[Store, ...]:
+        """One store for each server: what is wrong with a server is wrong for all its stores."""
+        return tuple({store.server: store for store in reversed(self.stores())}.values())
+
+    def external_secrets(self) -> tuple[dict[str, Any], ...]:
+        """The ExternalSecrets of this case: the named one, else all that use one of its stores."""
+        version = self.store_version()
+        if version is None:
+            return ()
+        found = self.items(version, "ExternalSecret")
+        wanted = self.case.external_secret
+        if wanted is not None:
+            coordinates = {"namespace": wanted.namespace, "name": wanted.name}
+            named = tuple(each for each in found if coordinates.items() <= each["metadata"].items())
+            if not named:
+                raise ConfigError(
+                    f"there is no ExternalSecret {wanted}", hint="kubectl get externalsecrets -A"
+                )
+            return named
+        return tuple(each for each in found if self.store_for(each) is not None)
+
+    def store_for(self, external_secret: Mapping[str, Any]) -> Store | None:
+        """The store of this case that an ExternalSecret uses."""
+        reference = (external_secret.get("spec") or {}).get("secretStoreRef") or {}
+        kind = reference.get("kind") or "SecretStore"
+        namespace = external_secret["metadata"].get("namespace")
+        for store in self.live_stores():
+            if (store.kind, store.name) == (kind, reference.get("name")) and (
+                store.namespace in (None, namespace)
+            ):
+                return store
+        return None
+
+    def events(self, body: Mapping[str, Any]) -> tuple[str, ...]:
+        """What warning events say of an object, newest first; they end after an hour."""
+        metadata = body["metadata"]
+        found = self.items("v1", "Event", metadata.get("namespace") or "default")
+        ours = [
+            event
+            for event in found
+            if event.get("type") == "Warning"
+            and (event.get("involvedObject") or {}).get("name") == metadata["name"]
+            and (event.get("involvedObject") or {}).get("kind") == body["kind"]
+        ]
+        ours.sort(key=lambda event: str(event.get("lastTimestamp") or event.get("eventTime") or ""))
+        return tuple(str(event.get("message") or "") for event in reversed(ours))
+
+    def _concerns(self, store: Store) -> bool:
+        """Same Vault, or a login at our mount: a typo in one of them leaves the other."""
+        if store.mount == self.names.auth_mount or store.role == self.names.role:
+            return True
+        try:
+            return store.url.host == Url.parse(self.case.vault_address).host
+        except ConfigError:
+            return False
+
+    def planned(self) -> Store:
+        """The store that onboarding prepared."""
+        onboarding = self.case.onboarding
+        account = onboarding.service_accounts[0]
+        return Store(
+            kind="ClusterSecretStore",
+            name="(none yet)",
+            namespace=None,
+            server=self.case.vault_address,
+            path=onboarding.kv_mount,
+            version="v2",
+            methods=("kubernetes",),
+            mount=self.names.auth_mount,
+            role=self.names.role,
+            account=Reference(account.name, account.namespace),
+            audiences=(onboarding.audience,),
+            vault_namespace=self.case.vault_namespace,
+            planned=True,
+        )
+
+
+def _missing(vantage: Vantage, reason: Error | None) -> Missing:
+    if reason is None:
+        return Missing(vantage, "only the live cluster could tell", "run it without --from")
+    return Missing(vantage, reason.message, reason.hint)
+
+
+def _frozen(value: Any) -> Hashable:
+    """A value of JSON as something that can be a key."""
+    if isinstance(value, Mapping):
+        return tuple(sorted((name, _frozen(each)) for name, each in value.items()))
+    if isinstance(value, list | tuple):
+        return tuple(_frozen(each) for each in value)
+    return str(value)

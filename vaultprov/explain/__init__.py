@@ -1,0 +1,1 @@
+"""Offline pages for the codes of doctor, and a matcher from an error text to its likely causes."""

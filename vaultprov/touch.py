@@ -1,0 +1,78 @@
+"""Touching a store: it is looked at at once, however long External Secrets would have waited.
+
+Any change of its metadata enqueues it (external-secrets `clustersecretstore_controller.go`), which
+is gentler than restarting the operand. A condition that stays the same is not written again, so the
+Event of the look counts, too.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from typing import Any
+
+from vaultprov.errors import ConfigError
+from vaultprov.resource import Io
+from vaultprov.verify import Check
+
+ANNOTATION = "vaultprov/touched"
+_GROUP = "external-secrets.io"
+_POLL = 0.3  # seconds between two looks
+
+
+def touched(name: str, io: Io, timeout: float) -> Check:
+    """Touches the store [NAMESPACE/]NAME and waits until its status is newer (seconds).
+
+    Raises ConfigError if there is no such store.
+    """
+    namespace, _, bare = name.rpartition("/")
+    manifest = _find(bare, namespace, io)
+    title = f"{manifest['kind']} {name} is Ready, as of now"
+    before = _state(manifest, io)
+    now = datetime.fromtimestamp(io.now(), UTC).isoformat(timespec="milliseconds")
+    io.kube.annotate(manifest, {ANNOTATION: now})
+    deadline = time.monotonic() + timeout
+    while (state := _state(manifest, io)) == before:
+        if time.monotonic() > deadline:
+            told = f"External Secrets did not look at it within {timeout:.0f} s"
+            return Check(title, ok=False, detail=told, hint="see whether the operand runs")
+        time.sleep(_POLL)
+    ready, _ = state
+    if ready[0] == "True":
+        return Check(title, ok=True, detail=ready[1])
+    return Check(title, ok=False, detail=f"{ready[1]}", hint="vaultprov doctor finds the cause")
+
+
+def _find(name: str, namespace: str, io: Io) -> dict[str, Any]:
+    kind = "SecretStore" if namespace else "ClusterSecretStore"
+    metadata = {"name": name} | ({"namespace": namespace} if namespace else {})
+    for version in ("v1", "v1beta1"):
+        served = f"{_GROUP}/{version}"
+        manifest = {"apiVersion": served, "kind": kind, "metadata": metadata}
+        if io.kube.items(served, kind) is not None:
+            if io.kube.get(manifest) is not None:
+                return manifest
+            break
+    raise ConfigError(
+        f"there is no {kind} {name}", hint="kubectl get clustersecretstores,secretstores -A"
+    )
+
+
+def _state(
+    manifest: Mapping[str, Any], io: Io
+) -> tuple[tuple[str, str, str], frozenset[tuple[str, str]]]:
+    """The Ready condition, and every Event about the store with its version."""
+    live = io.kube.get(manifest) or {}
+    conditions = (live.get("status") or {}).get("conditions") or []
+    ready: Mapping[str, Any] = next((c for c in conditions if c.get("type") == "Ready"), {})
+    metadata = manifest["metadata"]
+    events = io.kube.items("v1", "Event", metadata.get("namespace") or "default") or []
+    about = {
+        (str(event["metadata"]["name"]), str(event["metadata"].get("resourceVersion")))
+        for event in events
+        if (event.get("involvedObject") or {}).get("name") == metadata["name"]
+        and (event.get("involvedObject") or {}).get("kind") == manifest["kind"]
+    }
+    told = tuple(str(ready.get(name) or "") for name in ("status", "message", "lastTransitionTime"))
+    return (told[0], told[1], told[2]), frozenset(about)

@@ -1,0 +1,222 @@
+"""The long proof: everything External Secrets does with its login, and what must be refused.
+
+Nothing is written: a write is tried with a check-and-set version that no secret has, so that Vault
+refuses it even where the policy would not.
+"""
+
+from __future__ import annotations
+
+import fnmatch
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from typing import Any
+
+from vaultprov.errors import ConfigError, Denied, Error, LoginFailed, Rejected
+from vaultprov.model import Onboarding, ReviewerMode, ServiceAccount
+from vaultprov.names import Names, joined
+from vaultprov.resource import Io, VaultPort
+from vaultprov.retry import Budget
+from vaultprov.verify import Check, check, reads, revoked, workload_token
+
+_PROBE = "vaultprov-proof"  # a key that nobody has
+_NO_VERSION = 2**31 - 1  # no secret has so many versions
+_WRONG_AUDIENCE = "vaultprov-wrong-audience"
+_OUTSIDE = ("kube-public", "kube-system", "default")  # namespaces that every cluster has
+
+
+@dataclass(frozen=True, slots=True)
+class Login:
+    """Who logs in where. role: as Vault has it."""
+
+    onboarding: Onboarding
+    account: ServiceAccount
+    role: Mapping[str, Any]
+    io: Io
+    budget: Budget
+
+    @property
+    def names(self) -> Names:
+        return Names.of(self.onboarding)
+
+    @property
+    def audience(self) -> str:
+        return str(self.role.get("audience") or "") or self.onboarding.audience
+
+    def attempt(self, account: ServiceAccount, audience: str) -> VaultPort:
+        """A session of an account. Raises LoginFailed, Denied, Rejected."""
+        client_mode = self.onboarding.reviewer.mode is ReviewerMode.CLIENT
+        token = self.budget.call(
+            lambda: workload_token(account, audience, self.io, also_for_api=client_mode)
+        )
+        payload = {"role": self.names.role, "jwt": token}
+        return self.io.vault.login(self.names.auth_mount, payload)
+
+
+def prove_at_length(onboarding: Onboarding, io: Io, budget: Budget) -> tuple[Check, ...]:
+    """What every workload can do and cannot. Raises Error if Vault cannot be read."""
+    names = Names.of(onboarding)
+    path = joined("auth", names.auth_mount, "role", names.role)
+    role = budget.call(lambda: io.vault.read(path))
+    if role is None:
+        title = f"role {names.role} of auth/{names.auth_mount} exists"
+        hint = f"vaultprov onboard --env {onboarding.env} --cluster {onboarding.cluster}"
+        return (Check(title, ok=False, detail="absent", hint=hint),)
+    with ThreadPoolExecutor(4) as pool:
+        proofs = pool.map(
+            lambda account: list(_prove(Login(onboarding, account, role, io, budget))),
+            onboarding.service_accounts,
+        )
+        return tuple(each for proof in proofs for each in proof)
+
+
+def _prove(login: Login) -> Iterator[Check]:
+    title = f"{login.account} logs in at auth/{login.names.auth_mount} as {login.names.role}"
+    try:
+        session = login.attempt(login.account, login.audience)
+    except (LoginFailed, Denied, Rejected, ConfigError) as error:
+        hint = f"vaultprov doctor --env {login.onboarding.env} --cluster {login.onboarding.cluster}"
+        yield Check(title, ok=False, detail=error.message, hint=f"{hint} --probe-login")
+        return
+    with revoked(session):
+        yield Check(title, ok=True, detail=f"policies {', '.join(session.policies)}")
+        yield from reads(login.onboarding, login.account, session, login.budget)
+        yield from _as_external_secrets(login, session)
+        yield _no_write(login, session)
+    yield _really_revoked(login, session)
+    yield from _refusals(login)
+
+
+def _as_external_secrets(login: Login, session: VaultPort) -> Iterator[Check]:
+    """Its own calls: lookup-self, revoke-self, and metadata for `dataFrom.find`."""
+    onboarding = login.onboarding
+    home = joined(onboarding.kv_mount, "metadata", onboarding.env, onboarding.cluster)
+    wanted = {
+        "auth/token/lookup-self": ("read",),
+        "auth/token/revoke-self": ("update",),
+        joined(home, _PROBE): ("read",),
+        home + "/": ("list",),
+    }
+    granted = session.write("sys/capabilities-self", {"paths": list(wanted)})
+    hint = f"vault policy read {login.names.read_policy}"
+    for path, needs in wanted.items():
+        has = set(granted.get(path) or ())
+        lacking = [need for need in needs if need not in has and "root" not in has]
+        yield check(
+            f"{login.account} may {', '.join(needs)} {path}",
+            ok=not lacking,
+            trouble=f"Vault says {', '.join(sorted(has)) or 'nothing'}",
+            hint=hint,
+        )
+
+
+def _no_write(login: Login, session: VaultPort) -> Check:
+    onboarding = login.onboarding
+    path = joined(onboarding.kv_mount, "data", onboarding.env, onboarding.cluster, _PROBE)
+    title = f"{login.account} may not write {path}"
+    try:
+        session.write(path, {"data": {}, "options": {"cas": _NO_VERSION}})
+    except Denied:
+        return Check(title, ok=True, detail="refused, as it must be")
+    except Rejected:  # the policy lets it, the version did not fit
+        pass
+    return Check(
+        title,
+        ok=False,
+        detail=f"the policies {', '.join(session.policies)} allow it",
+        hint=f"vault policy read {login.names.read_policy}",
+    )
+
+
+def _really_revoked(login: Login, session: VaultPort) -> Check:
+    title = f"{login.account}'s token is revoked afterwards"
+    try:
+        session.read("auth/token/lookup-self")
+    except Denied:
+        return Check(title, ok=True)
+    except Error as error:
+        return Check(title, ok=False, detail=error.message, hint="look at it again")
+    return Check(title, ok=False, detail="it still works", hint="vault token lookup")
+
+
+def _refusals(login: Login) -> Iterable[Check]:
+    role, account = login.role, login.account
+    names = role.get("bound_service_account_names") or ()
+    namespaces = role.get("bound_service_account_namespaces") or ()
+    other = ServiceAccount(account.namespace, "default")
+    if not _bound(names, other.name):
+        yield _refused(login, other, login.audience, "another ServiceAccount")
+    else:
+        yield _too_wide(login, "names", names)
+    outside = next((name for name in _OUTSIDE if not _bound(namespaces, name)), None)
+    if outside is not None:
+        elsewhere = ServiceAccount(outside, "default")
+        yield _refused(login, elsewhere, login.audience, "a ServiceAccount of another namespace")
+    else:
+        yield _too_wide(login, "namespaces", namespaces)
+    if role.get("audience"):
+        yield _refused(login, account, _WRONG_AUDIENCE, "a token for another audience")
+
+
+def _bound(patterns: Iterable[str], value: str) -> bool:
+    return any(fnmatch.fnmatchcase(value, pattern) for pattern in patterns)
+
+
+def _too_wide(login: Login, what: str, bound: Iterable[str]) -> Check:
+    names = login.names
+    return Check(
+        f"the role binds no {what} but the workloads'",
+        ok=False,
+        detail=f"it binds {', '.join(bound)}",
+        hint=f"vault read auth/{names.auth_mount}/role/{names.role}",
+    )
+
+
+def _refused(login: Login, account: ServiceAccount, audience: str, what: str) -> Check:
+    title = f"{what} ({account}) is refused"
+    attempt: Callable[[], VaultPort] = lambda: login.attempt(account, audience)  # noqa: E731
+    try:
+        session = attempt()
+    except (LoginFailed, Denied) as error:
+        return Check(title, ok=True, detail=error.message.rpartition(": ")[2])
+    except Rejected:  # there is no such ServiceAccount: nothing to let in
+        return Check(title, ok=True, detail="there is none")
+    with revoked(session):
+        names = login.names
+        return Check(
+            title,
+            ok=False,
+            detail=f"it logs in, with policies {', '.join(session.policies)}",
+            hint=f"vault read auth/{names.auth_mount}/role/{names.role}",
+        )
+
+
+def prove_people(onboarding: Onboarding, group: str, io: Io) -> tuple[Check, ...]:
+    """That people of an OIDC group get their policies: group, alias, accessor, groups claim."""
+    oidc, names = onboarding.oidc, Names.of(onboarding)
+    hint = f"vaultprov onboard --env {onboarding.env} --cluster {onboarding.cluster}"
+    mount = (io.vault.read("sys/auth") or {}).get(oidc.mount + "/") or {}
+    found = io.vault.read(joined("identity/group/name", group)) or {}
+    alias = found.get("alias") or {}
+    role_path = joined("auth", oidc.mount, "role", oidc.role)
+    role = io.vault.read(role_path) or {}
+    policies = found.get("policies") or ()
+    wanted = (
+        (f"auth/{oidc.mount} is there", bool(mount), "absent", "vaultprov bootstrap"),
+        (f"group {group} is external", found.get("type") == "external",
+         f"it is {found.get('type') or 'absent'}", hint),
+        (f"group {group} has policy {names.write_policy}", names.write_policy in policies,
+         f"it has {', '.join(policies) or 'none'}", hint),
+        (f"its alias is called {group}", alias.get("name") == group,
+         f"it is {alias.get('name') or 'absent'}", hint),
+        (f"its alias is that of auth/{oidc.mount}",
+         bool(mount) and alias.get("mount_accessor") == mount.get("accessor"),
+         f"accessor {alias.get('mount_accessor') or 'none'}", hint),
+        (f"role {oidc.role} reads the groups from claim {oidc.groups_claim}",
+         role.get("groups_claim") == oidc.groups_claim,
+         f"groups_claim is {role.get('groups_claim') or 'not set'}",
+         f"vault read {role_path}"),
+    )  # fmt: skip
+    return tuple(
+        check(title, ok=fine, trouble=told, hint=next_) for title, fine, told, next_ in wanted
+    )

@@ -1,0 +1,103 @@
+"""Doctor as a command: once, or again and again, printing on change and writing metrics."""
+
+from __future__ import annotations
+
+import os
+import signal
+import tempfile
+import time
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from datetime import datetime
+from pathlib import Path
+from types import FrameType
+from typing import Any
+
+from vaultprov.doctor.diagnose import diagnose
+from vaultprov.doctor.model import Diagnosis
+from vaultprov.doctor.world import World
+from vaultprov.errors import ConfigError, Error
+from vaultprov.report.diagnosis import document, human, junit, prometheus, sarif
+from vaultprov.wiring_diagnosis import world_of
+
+Echo = Callable[[Iterable[str]], None]
+
+
+def look(
+    options: Mapping[str, Any],
+    environ: Mapping[str, str],
+    *,
+    echo: Echo,
+    warn: Callable[[str], None],
+) -> int:
+    """One look, or with `--watch` one every so many seconds until interrupted; the exit code."""
+    if options["metrics_file"] and not options["metrics_file"].parent.is_dir():
+        raise ConfigError(f"{options['metrics_file'].parent} is no folder")
+    seen, last_success = None, None
+    with _interruptible():
+        while True:
+            diagnosis, expires = _once(options, environ, warn)
+            if diagnosis.exit_code == 0:
+                last_success = time.time()
+            if options["metrics_file"]:
+                now = time.time()
+                _write(
+                    options["metrics_file"],
+                    prometheus.text(diagnosis, now, expires, last_success),
+                )
+            states = human.summary(diagnosis.answers)
+            if states != seen:
+                echo(_report(diagnosis, options["output"]))
+            seen = states
+            if not options["watch"]:
+                return diagnosis.exit_code
+            time.sleep(options["watch"])
+
+
+def _once(
+    options: Mapping[str, Any], environ: Mapping[str, str], warn: Callable[[str], None]
+) -> tuple[Diagnosis, float | None]:
+    with world_of(options, environ, warn) as world:
+        diagnosis = diagnose(world, suppressed=options["suppress"], strict=options["strict"])
+        return diagnosis, _reviewer_expires(world)
+
+
+def _reviewer_expires(world: World) -> float | None:
+    try:
+        text = world.marker(world.names.auth_mount).facts.get("reviewer-expires")
+        return datetime.fromisoformat(text).timestamp() if text else None
+    except (Error, ValueError):
+        return None
+
+
+def _report(diagnosis: Diagnosis, form: str) -> Iterable[str]:
+    if form == "json":
+        return [document.text(diagnosis)]
+    if form == "junit":
+        return [junit.text(diagnosis)]
+    if form == "sarif":
+        return [sarif.text(diagnosis)]
+    return human.lines(diagnosis)
+
+
+def _write(file: Path, text: str) -> None:
+    """At once or not at all: a collector never reads half a file."""
+    handle, name = tempfile.mkstemp(dir=file.parent, prefix=f".{file.name}.")
+    with os.fdopen(handle, "w", encoding="utf-8") as temporary:
+        temporary.write(text)
+    Path(name).chmod(0o644)
+    Path(name).replace(file)
+
+
+@contextmanager
+def _interruptible() -> Iterator[None]:
+    """SIGTERM ends a run as Ctrl-C does: what it started in the cluster is removed."""
+
+    def stop(_signal: int, _frame: FrameType | None) -> None:
+        raise KeyboardInterrupt
+
+    before = signal.signal(signal.SIGTERM, stop)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
