@@ -22,6 +22,9 @@ _EXPANDED = {"write": ("create", "update")}
 _ALWAYS = (
     VaultRight("sys/capabilities-self", ("write",)),
     VaultRight("auth/token/revoke-self", ("write",)),
+    # Doctor: what every token may do besides its role's policies, and where the other nodes are.
+    VaultRight("sys/policies/acl/default", ("read",)),
+    VaultRight("sys/ha-status", ("read",)),
 )
 
 

@@ -6,16 +6,17 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-from tests.doctor.conftest import SECRET, STORE, WORKLOAD, Clinic
+from tests.doctor.conftest import SECRET, STORE, Clinic
 from vaultprov.devenv.eso_install import install
 
 
 @dataclass(frozen=True)
 class Fault:
-    """inject: breaks a healthy clinic. fix: None applies the fix that doctor names; a callable is
+    """One fault.
 
-    for what no command of ours can mend (somebody else's server), and does what the fix says in
-    words. breaks: whether the store or the ExternalSecret itself shows it (and shows the mending).
+    inject: breaks a healthy clinic. fix: None applies the fix that doctor names; a callable is for
+    what no command of ours can mend (somebody else's server, a choice that is not ours), and does
+    what the fix says in words.
     """
 
     name: str
@@ -23,10 +24,9 @@ class Fault:
     inject: Callable[[Clinic], None]
     words: tuple[str, ...] = ()
     fix: Callable[[Clinic], None] | None = None
-    warns: bool = False
 
 
-def _drop_role_field(field: str, value: Any) -> Callable[[Clinic], None]:
+def _role_field(field: str, value: Any) -> Callable[[Clinic], None]:
     return lambda c: c.role(**{field: value})
 
 
@@ -284,10 +284,10 @@ FAULTS: tuple[Fault, ...] = (
     Fault("AU-4 name not bound", "VP-AUTH-004", _unbind_name),
     Fault("AU-4 audience not asked for", "VP-AUTH-009", _no_audience_asked),
     Fault("AU-6 token_bound_cidrs", "VP-AUTH-006",
-          _drop_role_field("token_bound_cidrs", ["192.0.2.0/24"])),
+          _role_field("token_bound_cidrs", ["192.0.2.0/24"])),
     Fault("AU-7 no default policy", "VP-AUTH-007",
-          _drop_role_field("token_no_default_policy", value=True)),
-    Fault("AU-8 one use", "VP-AUTH-008", _drop_role_field("token_num_uses", 1)),
+          _role_field("token_no_default_policy", value=True)),
+    Fault("AU-8 one use", "VP-AUTH-008", _role_field("token_num_uses", 1)),
     Fault("TR-1 token Secret replaced", "VP-REV-001", _replace_token_secret),
     Fault("TR-2 reviewer not bound", "VP-REV-002", _unbind_reviewer),
     Fault("TR-3 address only the cluster knows", "VP-REV-003", _other_host),
@@ -316,6 +316,3 @@ FAULTS: tuple[Fault, ...] = (
 
 def void(_: object) -> None:
     """What was returned does not matter."""
-
-
-assert WORKLOAD

@@ -17,3 +17,13 @@ def test_healthy_with_a_login(clinic: Clinic) -> None:
     done = clinic.doctor("--probe-login")
     assert done.code == 0, done.out + done.err
     assert done.out.splitlines()[-1].startswith("Healthy: ")
+
+
+def test_healthy_with_the_provisioners_policy_alone(clinic: Clinic) -> None:
+    """Exactly enough to run every command is enough for these, too."""
+    made = clinic.vault.auth.token.create(policies=["vaultprov-provisioner"])
+    token = made["auth"]["client_token"]
+    done = clinic.doctor(VAULT_TOKEN=token)
+    assert done.code == 0, done.out + done.err
+    proof = clinic.run("verify", "--oidc-group", VAULT_TOKEN=token)
+    assert proof.code == 0, proof.out + proof.err

@@ -28,6 +28,8 @@ OF_THE_SITE = {
     "sys/mounts/auth/oidc/tune": WRITE,
     "sys/mounts/k8s_secrets": WRITE,
     "sys/policies/acl/vaultprov-provisioner": ALL,
+    "sys/policies/acl/default": "read",
+    "sys/ha-status": "read",
 }
 
 
