@@ -125,11 +125,48 @@ class Clinic:
     def absent(self, what: tuple[str, str, str | None, str]) -> bool:
         return self.cluster.get(_path(what)) is None
 
-    def touch(self) -> None:
-        """Has store and ExternalSecret looked at again."""
-        now = {"metadata": {"annotations": {"touched": str(time.time())}}}
-        self.merge(STORE, now)
-        self.merge(SECRET, now)
+    def touch(self, what: tuple[str, str, str | None, str]) -> None:
+        """Has it looked at again, as any change of its metadata does."""
+        self.merge(what, {"metadata": {"annotations": {"touched": str(time.time())}}})
+
+    def looked_at(self, what: tuple[str, str, str | None, str]) -> None:
+        """Waits until the operand has looked at it as things are now.
+
+        Twice, because a look that was under way before the first touch may end after it.
+        """
+        self._looked_at_once(what)
+        self._looked_at_once(what)
+
+    def _looked_at_once(self, what: tuple[str, str, str | None, str]) -> None:
+        before = self._traces(what)
+        self.touch(what)
+        self.until(f"{what[3]} is looked at", lambda: self._traces(what) != before)
+
+    def settle(self) -> None:
+        """Waits until store and ExternalSecret show what is true now."""
+        self.looked_at(STORE)
+        self.looked_at(SECRET)
+
+    def recover(self) -> None:
+        """Waits until store and ExternalSecret are well, having them looked at until they are."""
+        self.until("the store is Ready", lambda: self._is_well(STORE))
+        self.until("the ExternalSecret is synced", lambda: self._is_well(SECRET))
+
+    def _is_well(self, what: tuple[str, str, str | None, str]) -> bool:
+        self.looked_at(what)
+        return self.condition(what).get("status") == "True"
+
+    def _traces(self, what: tuple[str, str, str | None, str]) -> tuple[object, ...]:
+        """What a look leaves: the status, and Events, which are counted."""
+        path = collection_of("v1", "Event", what[2] or "default")
+        events = self.cluster.call("GET", path)["items"]
+        about = sorted(
+            (event["metadata"]["name"], str(event.get("count")), str(event.get("lastTimestamp")))
+            for event in events
+            if event["involvedObject"].get("name") == what[3]
+            and event["involvedObject"].get("kind") == what[1]
+        )
+        return str(self.get(what).get("status")), about
 
     def unseal(self) -> None:
         key = (self.bao.log.read_text().partition("Unseal Key: ")[2]).split()[0]

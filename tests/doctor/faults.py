@@ -16,7 +16,7 @@ class Fault:
 
     inject: breaks a healthy clinic. fix: None applies the fix that doctor names; a callable is for
     what no command of ours can mend (somebody else's server, a choice that is not ours), and does
-    what the fix says in words.
+    what the fix says in words. seen: the operand looks at its objects in spite of the fault.
     """
 
     name: str
@@ -24,6 +24,7 @@ class Fault:
     inject: Callable[[Clinic], None]
     words: tuple[str, ...] = ()
     fix: Callable[[Clinic], None] | None = None
+    seen: bool = True
 
 
 def _role_field(field: str, value: Any) -> Callable[[Clinic], None]:
@@ -253,7 +254,7 @@ FAULTS: tuple[Fault, ...] = (
     Fault("SA-3 reviewer's ServiceAccount deleted", "VP-SA-003", _recreate_reviewer),
     Fault("SA-5 token Secret absent", "VP-SA-005", _no_secret, fix=_make_secret),
     Fault("SA-6 line break in the token", "VP-SA-006", _newline, fix=_make_secret),
-    Fault("OP-2 controller class", "VP-OP-002", _wrong_class),
+    Fault("OP-2 controller class", "VP-OP-002", _wrong_class, seen=False),
     Fault("OP-5 webhook without endpoints", "VP-OP-005", _webhook_down,
           fix=lambda c: void(install(c.cluster, webhook_policy="Ignore"))),
     Fault("no pod of the operand", "VP-OP-006", _no_pods,

@@ -17,6 +17,8 @@ from tests.doctor.faults import FAULTS, Fault
 @pytest.mark.parametrize("fault", FAULTS, ids=[f"{f.code}-{f.name}" for f in FAULTS])
 def test_the_cause_is_named_and_the_fix_mends_it(clinic: Clinic, fault: Fault) -> None:
     fault.inject(clinic)
+    if fault.seen:
+        clinic.settle()
     document = clinic.diagnosed(*fault.words)
     root = document["root"]
     assert root is not None, dumped(document)
@@ -26,9 +28,7 @@ def test_the_cause_is_named_and_the_fix_mends_it(clinic: Clinic, fault: Fault) -
         clinic.apply(root["fix"])
     else:
         fault.fix(clinic)
-    clinic.touch()
-    clinic.ready()
-    clinic.synced()
+    clinic.recover()
     healed = clinic.diagnosed(*fault.words)
     assert healed["root"] is None, dumped(healed)
     _note(fault, document["duration_ms"])

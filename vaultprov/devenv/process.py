@@ -8,13 +8,16 @@ import socket
 import ssl
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
+from queue import SimpleQueue
 from types import FrameType
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import urllib3
 
@@ -35,10 +38,6 @@ if sys.platform == "linux":
         sys.exit("the parent is gone")
 os.execv(sys.argv[2], sys.argv[2:])
 """
-
-# Linux means the death of the *thread* that started the process, so one thread that lives as long
-# as this process starts them all; the caller's may be a short-lived worker.
-_spawner = ThreadPoolExecutor(max_workers=1, thread_name_prefix="devenv-spawner")
 
 
 class DevenvError(RuntimeError):
@@ -103,18 +102,47 @@ def start(
     descriptor = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
     try:
         # Its own session: Ctrl-C at the terminal reaches only us, who stop the servers in order.
-        process = _spawner.submit(
-            subprocess.Popen,
-            [*guard, program, *arguments],
-            stdin=subprocess.DEVNULL,
-            stdout=descriptor,
-            stderr=subprocess.STDOUT,
-            env=env,
-            start_new_session=True,
-        ).result()
+        process = _spawned(
+            lambda: subprocess.Popen(
+                [*guard, program, *arguments],
+                stdin=subprocess.DEVNULL,
+                stdout=descriptor,
+                stderr=subprocess.STDOUT,
+                env=env,
+                start_new_session=True,
+            )
+        )
     finally:
         os.close(descriptor)
     return Child(Path(program).name, process, log)
+
+
+def _spawned(opened: Callable[[], subprocess.Popen[bytes]]) -> subprocess.Popen[bytes]:
+    """What `opened` returns, called in a thread that lives as long as this process.
+
+    To Linux the death of a parent is that of the *thread* that started the child, and the caller's
+    may be a short-lived worker. A daemon thread, as our exit after Ctrl-C must not wait for it.
+    """
+    answer: Future[subprocess.Popen[bytes]] = Future()
+    _spawner().put((opened, answer))
+    return answer.result()
+
+
+@cache
+def _spawner() -> SimpleQueue[tuple[Callable[[], Any], Future[Any]]]:
+    """The requests of a thread that is started with it."""
+    requests: SimpleQueue[tuple[Callable[[], Any], Future[Any]]] = SimpleQueue()
+
+    def work() -> None:
+        while True:
+            opened, answer = requests.get()
+            try:
+                answer.set_result(opened())
+            except OSError as error:
+                answer.set_exception(error)
+
+    threading.Thread(target=work, name="devenv-spawner", daemon=True).start()
+    return requests
 
 
 def wait_until(condition: Callable[[], bool], timeout: float, what: str, *children: Child) -> None:
