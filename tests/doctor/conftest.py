@@ -49,6 +49,7 @@ class Clinic:
     bao: OpenBao
     installed: Installation
     shims: Path
+    stack: ExitStack
     extra: dict[str, str] = field(default_factory=dict)
 
     def run(self, command: str, *words: str, **env: str) -> Result:
@@ -272,7 +273,7 @@ def clinic(lab: Lab, bao: OpenBao, kube: Kube, tmp_path: Path) -> Iterator[Clini
             "moc/smaug/db", {"password": CANARY}, mount_point="k8s_secrets"
         )
         _objects(cluster, bao)
-        made = Clinic(lab, cluster, bao, installed, _shims(tmp_path))
+        made = Clinic(lab, cluster, bao, installed, _shims(tmp_path), stack)
         made.ready()
         made.synced()
         yield made

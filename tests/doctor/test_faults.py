@@ -12,9 +12,13 @@ import pytest
 
 from tests.doctor.conftest import Clinic, dumped
 from tests.doctor.faults import FAULTS, Fault
+from tests.doctor.faults_jwt import JWT_FAULTS
+from tests.doctor.faults_servers import SERVER_FAULTS
+
+ALL = (*FAULTS, *SERVER_FAULTS, *JWT_FAULTS)
 
 
-@pytest.mark.parametrize("fault", FAULTS, ids=[f"{f.code}-{f.name}" for f in FAULTS])
+@pytest.mark.parametrize("fault", ALL, ids=[f"{f.code}-{f.name}" for f in ALL])
 def test_the_cause_is_named_and_the_fix_mends_it(clinic: Clinic, fault: Fault) -> None:
     fault.inject(clinic)
     if fault.seen:

@@ -43,8 +43,8 @@ class ServingCertificate:
         return context
 
 
-def serving_certificate(*names: str) -> ServingCertificate:
-    """A certificate for 127.0.0.1, localhost and these host names, from a new CA, for a month.
+def serving_certificate(*names: str, address: str = "127.0.0.1") -> ServingCertificate:
+    """A certificate for an address, localhost and these host names, from a new CA, for a month.
 
     Nobody keeps the CA's key: it signs this one certificate only.
     """
@@ -52,7 +52,7 @@ def serving_certificate(*names: str) -> ServingCertificate:
     signs = x509.KeyUsage(**{usage: usage == "key_cert_sign" for usage in _KEY_USAGES})
     serves = x509.ExtendedKeyUsage([ExtendedKeyUsageOID.SERVER_AUTH])
     hosts = [x509.DNSName(name) for name in ("localhost", *names)]
-    san = x509.SubjectAlternativeName([*hosts, x509.IPAddress(IPv4Address("127.0.0.1"))])
+    san = x509.SubjectAlternativeName([*hosts, x509.IPAddress(IPv4Address(address))])
     ca = _sign(ca_key, ca_key, _CA_NAME, [signs])
     leaf = _sign(ca_key, key, "localhost", [serves, san])
     return ServingCertificate(ca, leaf, private_key_pem(key))

@@ -89,7 +89,7 @@ def _boot(program: Path, folder: Path, *, tls: bool, detach: bool) -> tuple[Open
     log = folder / "openbao.log"
     # By environment, because everybody on the machine can read the arguments of a process.
     tokens = {f"{product}_DEV_ROOT_TOKEN_ID": token for product in ("BAO", "VAULT")}
-    child = start(argv, log, env=_environment(folder) | tokens, detach=detach)
+    child = start(argv, log, env=environment(folder) | tokens, detach=detach)
     address = f"{'https' if tls else 'http'}://{listen}"
 
     def ready() -> bool:
@@ -108,7 +108,7 @@ def _boot_uninitialised(program: Path, folder: Path) -> tuple[OpenBao, Child]:
     settings = {"storage": {"inmem": {}}, "listener": listener, "disable_mlock": True}
     config.write_text(json.dumps(settings), encoding="utf-8")
     log = folder / "openbao.log"
-    child = start([program, "server", f"-config={config}"], log, env=_environment(folder))
+    child = start([program, "server", f"-config={config}"], log, env=environment(folder))
     address = f"http://{listen}"
     _wait_or_stop(child, lambda: answers_200(f"{address}/v1/sys/health?uninitcode=200"))
     return OpenBao(address, "", child.pid, log), child
@@ -122,7 +122,7 @@ def _wait_or_stop(child: Child, ready: Callable[[], bool]) -> None:
         raise
 
 
-def _environment(folder: Path) -> dict[str, str]:
+def environment(folder: Path) -> dict[str, str]:
     """Nothing of the user's: their VAULT_* and BAO_* would configure the server as well."""
     return {"HOME": str(folder), "TMPDIR": str(folder), "PATH": os.environ.get("PATH", os.defpath)}
 

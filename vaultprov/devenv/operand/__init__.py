@@ -1,8 +1,9 @@
 """A stand-in for External Secrets' controller: what it does to its objects, without Go.
 
-It reconciles stores of Vault (Kubernetes auth, static tokens) and ExternalSecrets that read
-KV secrets, and writes the conditions and Events of the real one; tests/devenv/test_operand.py holds
-both to the same behaviour. Unlike the real one it tries again each second, whatever failed.
+It reconciles stores of Vault (Kubernetes auth, JWT auth of ServiceAccounts, static tokens) and
+ExternalSecrets that read KV secrets, and writes the conditions and Events of the real one;
+tests/devenv/test_operand.py holds both to the same behaviour. Unlike the real one it tries again
+each second, whatever failed.
 
 Not done: other providers and auth methods, generators, templates, rewriting, tags in `find`,
 decoding strategies, PushSecrets, finalizers, and writing a Secret again that somebody deleted.
@@ -156,7 +157,13 @@ class Operand:
             vault.token = home.secret(token)
         elif kubernetes := auth.get("kubernetes"):
             jwt = home.jwt(kubernetes)
-            vault.login(kubernetes.get("mountPath", "kubernetes"), kubernetes.get("role", ""), jwt)
+            # Only this way of logging in is named in its errors (auth.go, auth_jwt.go).
+            with told("unable to log in to auth method: unable to log in with Kubernetes auth: "):
+                mount = kubernetes.get("mountPath", "kubernetes")
+                vault.login(mount, kubernetes.get("role", ""), jwt)
+        elif jwt_auth := auth.get("jwt"):
+            jwt = home.requested(jwt_auth["kubernetesServiceAccountToken"])
+            vault.login(jwt_auth.get("path", "jwt"), jwt_auth.get("role", ""), jwt)
         else:
             raise ProviderError("cannot initialize Vault client: no valid auth method specified")
         return vault

@@ -68,6 +68,15 @@ class Home:
         prefix = "cannot request Kubernetes service account token for service account"
         raise ProviderError(f'{prefix} "{name}": {why}')
 
+    def requested(self, wanted: Mapping[str, Any]) -> str:
+        """What JWT auth logs in with: a token of a ServiceAccount, made for `vault` by default."""
+        account = wanted["serviceAccountRef"]
+        asked = [*(account.get("audiences") or ()), *(wanted.get("audiences") or ("vault",))]
+        try:
+            return self.cluster.request_token(self.of(account), account["name"], asked, 600)
+        except KubeRefusedError as error:
+            raise ProviderError(str(error)) from None
+
     def ca_of(self, spec: Mapping[str, Any]) -> str:
         """The CA that a store trusts, as PEM; "" for those of the system."""
         if bundle := spec.get("caBundle"):

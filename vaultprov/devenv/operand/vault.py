@@ -55,12 +55,8 @@ class Vault:
         self._http.clear()
 
     def login(self, mount: str, role: str, jwt: str) -> None:
-        """Log in with Kubernetes auth."""
-        try:
-            answer = self._call("PUT", f"auth/{mount}/login", {"jwt": jwt, "role": role})
-        except ProviderError as error:
-            prefix = "unable to log in to auth method: unable to log in with Kubernetes auth: "
-            raise ProviderError(prefix + str(error)) from None
+        """Log in with a JWT."""
+        answer = self._call("PUT", f"auth/{mount}/login", {"jwt": jwt, "role": role})
         self.token = str(answer["auth"]["client_token"])
 
     def check_token(self) -> None:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import base64
 import binascii
+import shlex
 from collections.abc import Iterable, Mapping
 from typing import Any
 
@@ -17,6 +18,18 @@ from vaultprov.doctor.network import Reached, Url
 from vaultprov.doctor.stores import Reference, Store
 from vaultprov.doctor.world import World
 from vaultprov.jwt import claims, header, public_key_pem
+
+# What a key set is written with; secrets are of OIDC, where nobody logs in with a ServiceAccount.
+_CONFIG = (
+    "jwt_validation_pubkeys",
+    "jwks_url",
+    "jwks_ca_pem",
+    "oidc_discovery_url",
+    "oidc_discovery_ca_pem",
+    "jwt_supported_algs",
+    "bound_issuer",
+    "default_role",
+)
 
 
 def _logins(world: World) -> Iterable[tuple[Store, Reference, Mapping[str, Any]]]:
@@ -59,11 +72,23 @@ def audience(world: World) -> Iterable[Finding]:
                 cause="a token with an audience is refused by a JWT role that binds none",
                 fix=Fix(
                     "bind it",
-                    f"vault write auth/{store.mount}/role/{store.role} bound_audiences={carried[0]}"
-                    if carried
-                    else "",
+                    f"{_write_role(store)} bound_audiences={carried[0]}" if carried else "",
                 ),
             )
+
+
+def _write_role(store: Store) -> str:
+    """What is not given stays; but without its type the role would become one for OIDC."""
+    return f"vault write auth/{store.mount}/role/{store.role} role_type=jwt"
+
+
+def _write_config(store: Store, config: Mapping[str, Any], change: Mapping[str, Any]) -> str:
+    """A config is written as a whole: what is not given is forgotten (openbao `path_config.go`)."""
+    words = [f"vault write auth/{store.mount}/config"]
+    for name, value in {**{field: config.get(field) for field in _CONFIG}, **change}.items():
+        given = value if isinstance(value, list) else [value]
+        words += [f"{name}={shlex.quote(str(each))}" for each in given if each]
+    return " ".join(words)
 
 
 def binding(world: World) -> Iterable[Finding]:
@@ -85,18 +110,17 @@ def binding(world: World) -> Iterable[Finding]:
             yield ok("", subject)
             continue
         field, wanted, carried = wrong[0]
-        where = "config" if field == "bound_issuer" else f"role/{store.role}"
+        command = f"{_write_role(store)} {field}={carried}"
+        if field == "bound_issuer":
+            command = _write_config(store, config, {field: carried})
+        elif " " in field:
+            command = f"vault read auth/{store.mount}/role/{store.role}"
         yield fail(
             subject,
             f"{field} {wanted}; the token has {carried}",
             expected=carried,
             cause=f"the token's {field.removeprefix('bound_')} is not the one that Vault wants",
-            fix=Fix(
-                "bind the token's own",
-                f"vault write auth/{store.mount}/{where} {field}={carried}"
-                if " " not in field
-                else f"vault read auth/{store.mount}/{where}",
-            ),
+            fix=Fix("bind the token's own", command),
         )
 
 
@@ -135,7 +159,7 @@ def keys(world: World) -> Iterable[Finding]:
                 cause="the cluster's signing key was replaced, or the keys are another cluster's",
                 fix=Fix(
                     "give Vault the current key",
-                    f"vault write auth/{store.mount}/config jwt_validation_pubkeys='{live[0]}'",
+                    _write_config(store, config, {"jwt_validation_pubkeys": [live[0]]}),
                 ),
             )
 

@@ -22,7 +22,7 @@ from vaultprov.doctor.model import (
 from vaultprov.doctor.network import Attempt, Reached, Url
 from vaultprov.doctor.stores import Store
 from vaultprov.doctor.world import World
-from vaultprov.errors import Rejected
+from vaultprov.errors import Error, Rejected
 
 _STATES = {
     472: "a disaster recovery secondary, which serves no client",
@@ -30,6 +30,7 @@ _STATES = {
     530: "a node that was removed from the cluster",
 }
 _TOO_MANY = 429
+_QUOTA = "rate limit quota exceeded"  # openbao `vault/quotas/quotas.go`
 
 
 def speaks_tls(world: World) -> Iterable[Finding]:
@@ -193,26 +194,46 @@ def every_node(world: World) -> Iterable[Finding]:
 
 
 def not_limited(world: World) -> Iterable[Finding]:
-    """VP-VLT-003."""
+    """VP-VLT-003. Quotas may be for all of Vault, or for the auth mount alone."""
     for store, address, told in _healths(world):
-        errors = (told.body or {}).get("errors")
-        leader = world.leader(store.url, address)
-        limited = told if told.status == _TOO_MANY and errors else leader
-        if limited.status == _TOO_MANY and "errors" in (limited.body or {}):
-            wait = (limited.headers or {}).get("retry-after", "")
-            yield fail(
-                f"Vault node {address}",
-                "429: " + "; ".join(map(str, (limited.body or {}).get("errors") or ("too many",))),
-                expected="room for the operand's requests",
-                cause="a rate limit quota refuses requests; one black sheep may use it up",
-                fix=Fix(
-                    "see the quotas, and raise the one that bites",
-                    "vault list sys/quotas/rate-limit",
-                ),
-                evidence=(f"Retry-After: {wait} s",) if wait else (),
-            )
-        else:
+        answers = (told, world.leader(store.url, address))
+        limited = next((each for each in answers if _is_limited(each)), None)
+        if limited is None:
             yield ok("", f"Vault node {address}")
+            continue
+        wait = (limited.headers or {}).get("retry-after", "")
+        yield _limited(
+            f"Vault node {address}",
+            "; ".join(map(str, (limited.body or {})["errors"])),
+            (f"Retry-After: {wait} s",) if wait else (),
+        )
+    for mount in dict.fromkeys(store.mount for store in world.stores() if store.mount):
+        try:
+            world.config(mount)
+        except Missing:
+            continue  # the mount's own check says what cannot be told
+        except Error as error:
+            if _QUOTA in error.message:
+                yield _limited(f"auth/{mount}", error.message)
+
+
+def _is_limited(told: Attempt) -> bool:
+    """A standby's health has this status too, but no errors."""
+    return told.status == _TOO_MANY and "errors" in (told.body or {})
+
+
+def _limited(subject: str, words: str, evidence: tuple[str, ...] = ()) -> Finding:
+    return fail(
+        subject,
+        f"429: {words}",
+        expected="room for the operand's requests",
+        cause="a rate limit quota refuses requests; one black sheep may use it up",
+        fix=Fix(
+            "see the quotas, and raise the one that bites",
+            "vault list sys/quotas/rate-limit",
+        ),
+        evidence=evidence,
+    )
 
 
 def namespace_exists(world: World) -> Iterable[Finding]:
