@@ -17,6 +17,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, redirect_stderr, redirect_stdout
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -37,12 +38,16 @@ from vaultprov.devenv.operand import operand
 STORE = ("external-secrets.io/v1", "ClusterSecretStore", None, "vault")
 SECRET = ("external-secrets.io/v1", "ExternalSecret", "external-secrets", "db")
 WORKLOAD = "external-secrets/vault-secret-fetcher"
+What = tuple[str, str, str | None, str]  # API version, kind, namespace, name
 PATIENCE = 30.0  # seconds until what is reconciled has to show
 
 
 @dataclass
 class Clinic:
-    """The servers, the user's desk, and hands that break things."""
+    """The servers, the user's desk, and hands that break things.
+
+    watched: what has to be well when a fault is mended. stack: what ends with the test.
+    """
 
     lab: Lab
     cluster: Cluster
@@ -51,6 +56,7 @@ class Clinic:
     shims: Path
     stack: ExitStack
     extra: dict[str, str] = field(default_factory=dict)
+    watched: list[What] = field(default_factory=lambda: [STORE, SECRET])
 
     def run(self, command: str, *words: str, **env: str) -> Result:
         """`vaultprov COMMAND --env moc --cluster smaug WORDS`, in this process.
@@ -115,22 +121,22 @@ class Clinic:
         """Changes how the store logs in."""
         self.store(auth={"kubernetes": kubernetes})
 
-    def merge(self, what: tuple[str, str, str | None, str], change: dict[str, Any]) -> None:
+    def merge(self, what: What, change: dict[str, Any]) -> None:
         self.cluster.merge(_path(what), change)
 
-    def get(self, what: tuple[str, str, str | None, str]) -> dict[str, Any]:
+    def get(self, what: What) -> dict[str, Any]:
         found = self.cluster.get(_path(what))
         assert found is not None, f"{what} is absent"
         return found
 
-    def absent(self, what: tuple[str, str, str | None, str]) -> bool:
+    def absent(self, what: What) -> bool:
         return self.cluster.get(_path(what)) is None
 
-    def touch(self, what: tuple[str, str, str | None, str]) -> None:
+    def touch(self, what: What) -> None:
         """Has it looked at again, as any change of its metadata does."""
         self.merge(what, {"metadata": {"annotations": {"touched": str(time.time())}}})
 
-    def looked_at(self, what: tuple[str, str, str | None, str]) -> None:
+    def looked_at(self, what: What) -> None:
         """Waits until the operand has looked at it as things are now.
 
         Twice, because a look that was under way before the first touch may end after it.
@@ -138,26 +144,26 @@ class Clinic:
         self._looked_at_once(what)
         self._looked_at_once(what)
 
-    def _looked_at_once(self, what: tuple[str, str, str | None, str]) -> None:
+    def _looked_at_once(self, what: What) -> None:
         before = self._traces(what)
         self.touch(what)
         self.until(f"{what[3]} is looked at", lambda: self._traces(what) != before)
 
     def settle(self) -> None:
-        """Waits until store and ExternalSecret show what is true now."""
-        self.looked_at(STORE)
-        self.looked_at(SECRET)
+        """Waits until all that is watched shows what is true now."""
+        for what in self.watched:
+            self.looked_at(what)
 
     def recover(self) -> None:
-        """Waits until store and ExternalSecret are well, having them looked at until they are."""
-        self.until("the store is Ready", lambda: self._is_well(STORE))
-        self.until("the ExternalSecret is synced", lambda: self._is_well(SECRET))
+        """Waits until all that is watched is well, having them looked at until they are."""
+        for what in self.watched:
+            self.until(f"{what[3]} is Ready", partial(self._is_well, what))
 
-    def _is_well(self, what: tuple[str, str, str | None, str]) -> bool:
+    def _is_well(self, what: What) -> bool:
         self.looked_at(what)
         return self.condition(what).get("status") == "True"
 
-    def _traces(self, what: tuple[str, str, str | None, str]) -> tuple[object, ...]:
+    def _traces(self, what: What) -> tuple[object, ...]:
         """What a look leaves: the status, and Events, which are counted."""
         path = collection_of("v1", "Event", what[2] or "default")
         events = self.cluster.call("GET", path)["items"]
@@ -173,7 +179,7 @@ class Clinic:
         key = (self.bao.log.read_text().partition("Unseal Key: ")[2]).split()[0]
         self.write("sys/unseal", key=key)
 
-    def delete(self, what: tuple[str, str, str | None, str]) -> None:
+    def delete(self, what: What) -> None:
         self.cluster.call("DELETE", _path(what))
 
     def policy(self, name: str, egress: list[dict[str, Any]], **spec: Any) -> None:
@@ -187,7 +193,7 @@ class Clinic:
             }
         )
 
-    def condition(self, what: tuple[str, str, str | None, str]) -> dict[str, Any]:
+    def condition(self, what: What) -> dict[str, Any]:
         found = self.cluster.get(_path(what)) or {}
         conditions = (found.get("status") or {}).get("conditions") or [{}]
         ready: dict[str, Any] = conditions[0]
@@ -228,7 +234,7 @@ class Clinic:
         assert done.returncode == 0, f"{command}\n{done.stdout}\n{done.stderr}"
 
 
-def _path(what: tuple[str, str, str | None, str]) -> str:
+def _path(what: What) -> str:
     version, kind, namespace, name = what
     return f"{collection_of(version, kind, namespace)}/{name}"
 

@@ -1,30 +1,13 @@
-"""The fault lab: one fault of the catalogue each, how it is made, and the code that names it."""
+"""Faults of objects in the cluster and in Vault."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Any
 
 from tests.doctor.conftest import SECRET, STORE, Clinic
+from tests.doctor.fault import Fault
 from vaultprov.devenv.eso_install import install
-
-
-@dataclass(frozen=True)
-class Fault:
-    """One fault.
-
-    inject: breaks a healthy clinic. fix: None applies the fix that doctor names; a callable is for
-    what no command of ours can mend (somebody else's server, a choice that is not ours), and does
-    what the fix says in words. seen: the operand looks at its objects in spite of the fault.
-    """
-
-    name: str
-    code: str
-    inject: Callable[[Clinic], None]
-    words: tuple[str, ...] = ()
-    fix: Callable[[Clinic], None] | None = None
-    seen: bool = True
 
 
 def _role_field(field: str, value: Any) -> Callable[[Clinic], None]:
@@ -51,20 +34,20 @@ def _api(c: Clinic) -> dict[str, Any]:
     return {"ports": [{"protocol": "TCP", "port": port}, {"protocol": "TCP", "port": 6443}]}
 
 
-def _default_deny(c: Clinic) -> None:
+def default_deny(c: Clinic) -> None:
     """As Red Hat's operator leaves it: DNS and the API server, nothing else."""
     c.policy("deny-all-traffic", [])
     c.policy("allow-api-and-dns", [DNS, _api(c)])
 
 
 def _wrong_port(c: Clinic) -> None:
-    _default_deny(c)
+    default_deny(c)
     block = {"ipBlock": {"cidr": "127.0.0.1/32"}}
     c.policy("allow-vault", [{"to": [block], "ports": [{"protocol": "TCP", "port": 1}]}])
 
 
 def _wrong_selector(c: Clinic) -> None:
-    _default_deny(c)
+    default_deny(c)
     selector = {"matchLabels": {"app": "somebody-else"}}
     block = {"ipBlock": {"cidr": "127.0.0.1/32"}}
     c.policy("allow-vault", [{"to": [block]}], podSelector=selector)
@@ -230,6 +213,23 @@ def _no_token_right(c: Clinic) -> None:
     install(c.cluster, token_requests=False)
 
 
+def _two_owners(c: Clinic) -> None:
+    """A second ExternalSecret fills the same Secret."""
+    second = (*SECRET[:3], "db2")
+    body = {
+        "apiVersion": SECRET[0],
+        "kind": SECRET[1],
+        "metadata": {"name": second[3], "namespace": SECRET[2]},
+        "spec": c.get(SECRET)["spec"],
+    }
+    c.cluster.apply(body)
+    c.watched.append(second)
+
+
+def _own_target(c: Clinic) -> None:
+    c.merge((*SECRET[:3], "db2"), {"spec": {"target": {"name": "db2"}}})
+
+
 def _conditions(c: Clinic) -> None:
     c.merge(STORE, {"spec": {"conditions": [{"namespaces": ["elsewhere"]}]}})
 
@@ -259,7 +259,7 @@ FAULTS: tuple[Fault, ...] = (
           fix=lambda c: void(install(c.cluster, webhook_policy="Ignore"))),
     Fault("no pod of the operand", "VP-OP-006", _no_pods,
           fix=lambda c: void(install(c.cluster))),
-    Fault("NET-1 default deny", "VP-NET-001", _default_deny),
+    Fault("NET-1 default deny", "VP-NET-001", default_deny),
     Fault("NET-2 a policy of one's own isolates", "VP-NET-002", _own_isolation),
     Fault("NET-3 wrong port", "VP-NET-003", _wrong_port),
     Fault("NET-3 wrong selector", "VP-NET-003", _wrong_selector),
@@ -312,6 +312,7 @@ FAULTS: tuple[Fault, ...] = (
     Fault("ES-4 store misspelt", "VP-ES-004",
           lambda c: c.merge(SECRET, {"spec": {"secretStoreRef": {"name": "valt"}}}),
           words=("--external-secret", "external-secrets/db")),
+    Fault("ES-6 two owners of a Secret", "VP-ES-006", _two_owners, fix=_own_target),
 )  # fmt: skip
 
 

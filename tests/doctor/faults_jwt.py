@@ -8,7 +8,7 @@ from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import rsa
 
 from tests.doctor.conftest import WORKLOAD, Clinic
-from tests.doctor.faults import Fault
+from tests.doctor.fault import Fault
 from vaultprov.devenv.oidc import oidc_provider
 from vaultprov.jwt import public_key_pem
 

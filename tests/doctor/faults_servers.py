@@ -8,7 +8,7 @@ import tempfile
 from typing import Any
 
 from tests.doctor.conftest import STORE, Clinic
-from tests.doctor.faults import Fault
+from tests.doctor.fault import Fault
 from tests.doctor.fronts import black_hole, tls_front
 from vaultprov.devenv.certificates import ServingCertificate, serving_certificate
 from vaultprov.devenv.crds import install_crds
@@ -179,14 +179,10 @@ def _foreign_namespace(c: Clinic) -> None:
     spec = c.get(STORE)["spec"]
     account = spec["provider"]["vault"]["auth"]["kubernetes"]["serviceAccountRef"]
     account["namespace"] = "elsewhere"
-    c.cluster.apply(
-        {
-            "apiVersion": STORE[0],
-            "kind": "SecretStore",
-            "metadata": {"name": "own", "namespace": "external-secrets"},
-            "spec": spec,
-        }
-    )
+    own = (STORE[0], "SecretStore", "external-secrets", "own")
+    metadata = {"name": own[3], "namespace": own[2]}
+    c.cluster.apply({"apiVersion": own[0], "kind": own[1], "metadata": metadata, "spec": spec})
+    c.watched.append(own)
 
 
 def _namespace_selector(c: Clinic) -> None:

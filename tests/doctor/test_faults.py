@@ -10,8 +10,9 @@ from pathlib import Path
 
 import pytest
 
-from tests.doctor.conftest import Clinic, dumped
-from tests.doctor.faults import FAULTS, Fault
+from tests.doctor.conftest import Clinic
+from tests.doctor.fault import Fault, prove
+from tests.doctor.faults import FAULTS
 from tests.doctor.faults_jwt import JWT_FAULTS
 from tests.doctor.faults_servers import SERVER_FAULTS
 
@@ -20,22 +21,7 @@ ALL = (*FAULTS, *SERVER_FAULTS, *JWT_FAULTS)
 
 @pytest.mark.parametrize("fault", ALL, ids=[f"{f.code}-{f.name}" for f in ALL])
 def test_the_cause_is_named_and_the_fix_mends_it(clinic: Clinic, fault: Fault) -> None:
-    fault.inject(clinic)
-    if fault.seen:
-        clinic.settle()
-    document = clinic.diagnosed(*fault.words)
-    root = document["root"]
-    assert root is not None, dumped(document)
-    assert root["id"] == fault.code, dumped(document)
-    assert document["ok"] is False
-    if fault.fix is None:
-        clinic.apply(root["fix"])
-    else:
-        fault.fix(clinic)
-    clinic.recover()
-    healed = clinic.diagnosed(*fault.words)
-    assert healed["root"] is None, dumped(healed)
-    _note(fault, document["duration_ms"])
+    _note(fault, prove(clinic, fault))
 
 
 def _note(fault: Fault, milliseconds: int) -> None:

@@ -12,7 +12,7 @@ from typing import Any
 import urllib3
 
 from vaultprov.devenv.openbao import binary, environment
-from vaultprov.devenv.process import Child, DevenvError, free_port, start, wait_until
+from vaultprov.devenv.process import Child, DevenvError, answers_200, free_port, start, wait_until
 
 _TIMEOUT = 60.0  # seconds; joining and electing take about five
 
@@ -23,17 +23,17 @@ class Raft:
 
     nodes: tuple[str, ...]
     root_token: str
-    unseal_key: str
     children: tuple[Child, ...]
 
-    @property
-    def active(self) -> str:
-        """The active node's address. Raises DevenvError when nobody leads."""
-        for node in self.nodes:
-            told = _call("GET", f"{node}/v1/sys/leader")
-            if told and told.get("leader_address"):
-                return str(told["leader_address"])
-        raise DevenvError("no node leads")
+    def leader_of(self, node: str) -> str:
+        """The active node's address as a node knows it; "" when it knows none."""
+        told = _call("GET", f"{node}/v1/sys/leader") or {}
+        return str(told.get("leader_address") or "")
+
+    def serves(self, node: str) -> bool:
+        """Whether a node answers what only an active one can, itself or through it."""
+        url = f"{node}/v1/auth/token/lookup-self"
+        return answers_200(url, token=self.root_token)
 
 
 @contextmanager
@@ -57,8 +57,13 @@ def raft(folder: Path, *, count: int = 3) -> Iterator[Raft]:
             raise DevenvError(f"the first node could not be initialised; read {children[0].log}")
         key, token = str(made["keys"][0]), str(made["root_token"])
         wait_until(lambda: _unsealed(nodes, key), _TIMEOUT, "every node has joined", *children)
-        cluster = Raft(nodes, token, key, tuple(children))
-        wait_until(lambda: _led(nodes), _TIMEOUT, "every node knows the leader", *children)
+        cluster = Raft(nodes, token, tuple(children))
+        wait_until(
+            lambda: all(map(cluster.leader_of, nodes)),
+            _TIMEOUT,
+            "every node knows the leader",
+            *children,
+        )
         yield cluster
 
 
@@ -104,8 +109,3 @@ def _unsealed(nodes: tuple[str, ...], key: str) -> bool:
         if state.get("sealed", True):
             _call("PUT", f"{node}/v1/sys/unseal", {"key": key})
     return all(state.get("sealed") is False for state in told)
-
-
-def _led(nodes: tuple[str, ...]) -> bool:
-    told = [_call("GET", f"{node}/v1/sys/leader") or {} for node in nodes]
-    return all(each.get("leader_address") for each in told)

@@ -29,7 +29,7 @@ import urllib3
 from vaultprov.devenv.cluster import Cluster, KubeRefusedError, collection_of, path_of
 from vaultprov.devenv.crds import GROUP, install_minimal_crds
 from vaultprov.devenv.operand.references import Home, is_referent
-from vaultprov.devenv.operand.vault import Keys, ProviderError, Vault, told
+from vaultprov.devenv.operand.vault import Keys, NoSecretError, ProviderError, Vault, told
 
 Object = dict[str, Any]
 
@@ -38,6 +38,7 @@ _KINDS = ("ClusterSecretStore", "SecretStore", "ExternalSecret")
 _SOURCES = dict(
     zip(_KINDS, ("cluster-secret-store", "secret-store", "external-secrets"), strict=True)
 )
+_GONE = str(NoSecretError())
 _POLL = 0.2  # seconds between two looks at the cluster
 _RETRY = 1.0
 _STORE_INTERVAL = 300.0
@@ -182,18 +183,38 @@ class Operand:
         message = "could not get secret data from provider"
         try:
             values = self._values(wanted)
+            message = "target is owned by another ExternalSecret"
+            self._require_free(wanted)
             message = "could not update secret"
             self._write(wanted, values)
         except (ProviderError, KubeRefusedError) as error:
+            target = wanted["spec"].get("target") or {}
+            if str(error).endswith(_GONE) and target.get("deletionPolicy") == "Delete":
+                self._delete(wanted)
+                return False
             self.log.append(f"Reconciler error: {error}")
             self._set(wanted, "False", "SecretSyncedError", message)
             self._event(wanted, "Warning", "UpdateFailed", str(error))
             return True
         return False
 
+    def _delete(self, wanted: Object) -> None:
+        with suppress(KubeRefusedError):
+            self._cluster.call("DELETE", _target(wanted))
+        message = "secret deleted due to DeletionPolicy=Delete"
+        self._set(wanted, "True", "SecretDeleted", message)
+
+    def _require_free(self, wanted: Object) -> None:
+        found = self._cluster.get(_target(wanted)) or {"metadata": {}}
+        for owner in found["metadata"].get("ownerReferences") or ():
+            if owner["kind"] == "ExternalSecret" and owner["uid"] != wanted["metadata"]["uid"]:
+                name = found["metadata"]["name"]
+                why = f"secret is owned by another ExternalSecret: {owner['name']}"
+                raise ProviderError(f"unable to mutate secret {name}: {why}")
+
     def _write(self, wanted: Object, values: dict[str, str]) -> None:
         metadata = wanted["metadata"]
-        name = (wanted["spec"].get("target") or {}).get("name") or metadata["name"]
+        name = _target(wanted).rpartition("/")[2]
         owner = {
             "apiVersion": _VERSION,
             "kind": "ExternalSecret",
@@ -323,6 +344,13 @@ class Operand:
                 self._cluster.merge(f"{path}/{name}", again)
                 return
         self._cluster.call("POST", path, event)
+
+
+def _target(wanted: Object) -> str:
+    """The path of the Secret that an ExternalSecret fills."""
+    metadata = wanted["metadata"]
+    name = (wanted["spec"].get("target") or {}).get("name") or metadata["name"]
+    return f"/api/v1/namespaces/{metadata['namespace']}/secrets/{name}"
 
 
 def _admits(condition: Object, namespace: str, labels: Object) -> bool:

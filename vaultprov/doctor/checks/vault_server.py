@@ -22,7 +22,7 @@ from vaultprov.doctor.model import (
 from vaultprov.doctor.network import Attempt, Reached, Url
 from vaultprov.doctor.stores import Store
 from vaultprov.doctor.world import World
-from vaultprov.errors import Error, Rejected
+from vaultprov.errors import Error, Rejected, Sealed, Unreachable
 
 _STATES = {
     472: "a disaster recovery secondary, which serves no client",
@@ -179,8 +179,8 @@ def every_node(world: World) -> Iterable[Finding]:
         node = f"Vault node {address}"
         leader = world.leader(store.url, address).body or {}
         trouble = _STATES.get(told.status, "")
-        if (told.body or {}).get("standby") and leader and not leader.get("leader_address"):
-            trouble = "a standby without an active node to send clients to"
+        if (told.body or {}).get("standby") and leader:
+            trouble = _leaderless(world, str(leader.get("leader_address") or ""))
         if trouble:
             yield fail(
                 node,
@@ -191,6 +191,28 @@ def every_node(world: World) -> Iterable[Finding]:
             )
         elif told.body is not None:
             yield ok("standby" if told.body.get("standby") else "active", node)
+
+
+def _leaderless(world: World, leader: str) -> str:
+    """Why a standby has nobody to send clients to; "" if it has.
+
+    Of an active node that is gone the address stays known until another one is elected. That this
+    machine cannot reach it proves nothing, unless what only an active node tells fails as well
+    (standbys of OpenBao answer reads themselves).
+    """
+    if not leader:
+        return "a standby without an active node to send clients to"
+    url = Url.parse(leader)
+    told = [world.health(url, address) for address in world.addresses(url.host)]
+    if any(each.reached is Reached.OK for each in told):
+        return ""
+    try:
+        world.read("sys/ha-status")
+    except (Unreachable, Sealed):
+        return f"a standby whose active node {leader} does not answer"
+    except Error:
+        pass  # whatever it says, it was answered
+    return ""
 
 
 def not_limited(world: World) -> Iterable[Finding]:
