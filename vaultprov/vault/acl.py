@@ -21,36 +21,48 @@ def granted(policies: Iterable[Mapping[str, str]], path: str) -> frozenset[str]:
         for pattern, grants in policy.items():
             given = grants.partition(";")[0].split(", ")
             rules.setdefault(pattern, set()).update(name for name in given if name != "nothing")
-    matching = [pattern for pattern in rules if matches(pattern, path)]
-    if not matching:
-        return frozenset()
-    names = rules[max(matching, key=_priority)]
+    pattern = _deciding(rules, path)
+    names = rules[pattern] if pattern is not None else set()
     return frozenset() if "deny" in names else frozenset(names)
+
+
+def _deciding(patterns: Iterable[str], path: str) -> str | None:
+    """The one pattern that decides. The path of a list ends in a slash, which rules may leave out.
+
+    The order is that of `AllowOperation` for a list, which is what `sys/capabilities` asks.
+    """
+    tried = dict.fromkeys((path, path.removesuffix("/")))
+    given = tuple(patterns)
+    for each in tried:
+        if each in given and not _is_wild(each):
+            return each
+    for each in tried:
+        matching = [p for p in given if _is_wild(p) and matches(p, each)]
+        if matching:
+            return max(matching, key=_priority)
+    return None
 
 
 def matches(pattern: str, path: str) -> bool:
     """Whether a pattern covers a path: `+` stands for one segment, a final `*` for any rest."""
     glob = pattern.endswith("*")
-    if "+" not in pattern.split("/") and "+" not in pattern.rstrip("*").split("/"):
-        stem = pattern[:-1]
-        return path.startswith(stem) if glob else path == pattern
-    wanted = (pattern[:-1] if glob else pattern).split("/")
-    given = path.split("/")
+    if "+" not in pattern.split("/"):
+        return path.startswith(pattern[:-1]) if glob else path == pattern
+    wanted, given = pattern.removesuffix("*").split("/"), path.split("/")
     if len(given) < len(wanted) or (len(given) > len(wanted) and not glob):
         return False
     *heads, last = wanted
     if not all(want in ("+", have) for want, have in zip(heads, given, strict=False)):
         return False
     final = given[len(heads)]
-    if glob:
-        return final.startswith(last) or last == "+"
-    return last in ("+", final)
+    return last in ("+", final) or (glob and final.startswith(last))
 
 
-def _priority(pattern: str) -> tuple[bool, int, bool, int, int, str]:
-    segments = pattern.rstrip("*").split("/")
-    wild = [index for index, char in enumerate(pattern) if char == "+"] if "+" in segments else []
-    glob = pattern.endswith("*")
-    first = min([*wild, *([len(pattern) - 1] if glob else [])], default=len(pattern))
-    exact = not glob and not wild
-    return exact, first, not glob, -segments.count("+"), len(pattern), pattern
+def _is_wild(pattern: str) -> bool:
+    return pattern.endswith("*") or "+" in pattern.split("/")
+
+
+def _priority(pattern: str) -> tuple[int, bool, int, int, str]:
+    stem, segments = pattern.removesuffix("*"), pattern.split("/")
+    first = pattern.index("+") if "+" in segments else len(stem)
+    return first, not pattern.endswith("*"), -segments.count("+"), len(stem), stem
