@@ -5,13 +5,12 @@ from __future__ import annotations
 import base64
 import ssl
 import tempfile
-from typing import Any
 
 from tests.doctor.conftest import STORE, Clinic
 from tests.doctor.fault import Fault
 from tests.doctor.fronts import black_hole, tls_front
 from vaultprov.devenv.certificates import ServingCertificate, serving_certificate
-from vaultprov.devenv.crds import install_crds
+from vaultprov.devenv.crds import definition, install_crds
 from vaultprov.devenv.eso_install import install
 from vaultprov.devenv.kube_api import serve
 from vaultprov.devenv.kubeconfig import write_kubeconfig
@@ -105,44 +104,11 @@ def _api_back(c: Clinic) -> None:
     del c.extra["KUBECONFIG"]
 
 
-_CONFIG: dict[str, Any] = {
-    "apiVersion": "apiextensions.k8s.io/v1",
-    "kind": "CustomResourceDefinition",
-    "metadata": {"name": "externalsecretsconfigs.operator.openshift.io"},
-    "spec": {
-        "group": "operator.openshift.io",
-        "scope": "Cluster",
-        "names": {
-            "kind": "ExternalSecretsConfig",
-            "plural": "externalsecretsconfigs",
-            "singular": "externalsecretsconfig",
-            "listKind": "ExternalSecretsConfigList",
-        },
-        "versions": [
-            {
-                "name": "v1alpha1",
-                "served": True,
-                "storage": True,
-                "schema": {
-                    "openAPIV3Schema": {
-                        "type": "object",
-                        "properties": {
-                            "spec": {
-                                "type": "object",
-                                "x-kubernetes-preserve-unknown-fields": True,
-                            }
-                        },
-                    }
-                },
-            }
-        ],
-    },
-}
-
-
 def _not_deployed(c: Clinic) -> None:
     """Red Hat's operator before its ExternalSecretsConfig: no operand."""
-    install_crds(c.cluster, [_CONFIG])
+    install_crds(
+        c.cluster, [definition("operator.openshift.io", "v1alpha1", "ExternalSecretsConfig")]
+    )
     c.delete(("apps/v1", "Deployment", "external-secrets", "external-secrets"))
 
 

@@ -11,12 +11,15 @@ import xml.etree.ElementTree as ET
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import yaml
 
 from tests.conftest import CANARY
-from tests.doctor.conftest import STORE, Clinic, dumped
+from tests.doctor.conftest import SECRET, STORE, Clinic, dumped
 from tests.doctor.faults import FAULTS
+from tests.doctor.fronts import black_hole
+from vaultprov.devenv.crds import definition, install_crds
 
 BY_NAME = {fault.name: fault for fault in FAULTS}
 
@@ -101,6 +104,78 @@ def test_a_warning_fails_only_when_strict(clinic: Clinic) -> None:
     assert done.code == 0, done.out
     assert "Warning: VP-AUTH-009" in done.out
     assert clinic.doctor("--strict").code == 1
+
+
+def checked(document: dict[str, Any], code: str) -> list[dict[str, Any]]:
+    return [check for check in document["checks"] if check["id"] == code]
+
+
+def test_what_is_not_modelled_is_unknown_and_named(clinic: Clinic) -> None:
+    """NET-6: a policy that cannot be evaluated here is never taken for an allowance."""
+    install_crds(clinic.cluster, [definition("cilium.io", "v2", "CiliumNetworkPolicy")])
+    clinic.cluster.apply(
+        {
+            "apiVersion": "cilium.io/v2",
+            "kind": "CiliumNetworkPolicy",
+            "metadata": {"name": "lock", "namespace": "external-secrets"},
+            "spec": {"endpointSelector": {}, "egress": [{}]},
+        }
+    )
+    document = clinic.diagnosed()
+    (told,) = checked(document, "VP-NET-006")
+    assert told["status"] == "unknown"
+    assert any("external-secrets/lock" in line for line in told["evidence"])
+    assert [each["status"] for each in checked(document, "VP-NET-001")] == ["unknown"]
+    assert clinic.doctor().code == 3
+
+
+def test_a_store_that_holds_the_one_worker_is_a_warning(clinic: Clinic) -> None:
+    """OP-3: somebody else's Vault does not answer, and the operand has one worker."""
+    spec = clinic.get(STORE)["spec"]
+    with black_hole() as nowhere:
+        spec["provider"]["vault"]["server"] = nowhere.replace("https:", "http:")
+        other = (*STORE[:3], "other")
+        body = {"apiVersion": STORE[0], "kind": STORE[1], "metadata": {"name": other[3]}}
+        clinic.cluster.apply({**body, "spec": spec})
+        clinic.until("its failure shows", lambda: clinic.condition(other).get("status") == "False")
+        document = clinic.diagnosed("--store", "vault")
+    assert document["ok"] is True, dumped(document)
+    warned = [each for each in checked(document, "VP-OP-003") if each["status"] == "warn"]
+    assert [each["subject"] for each in warned] == ["ClusterSecretStore other"], dumped(document)
+
+
+def test_a_secret_that_vanished_in_silence_is_a_warning(clinic: Clinic) -> None:
+    """KV-5: with deletionPolicy Delete, a source that is gone looks well."""
+    clinic.merge(SECRET, {"spec": {"target": {"deletionPolicy": "Delete"}}})
+    clinic.vault.secrets.kv.v2.delete_metadata_and_all_versions(
+        "moc/smaug/db", mount_point="k8s_secrets"
+    )
+    gone = "secret deleted due to DeletionPolicy=Delete"
+    clinic.until("it is deleted", lambda: clinic.condition(SECRET).get("message") == gone)
+    document = clinic.diagnosed("--external-secret", "external-secrets/db")
+    assert [each["status"] for each in checked(document, "VP-KV-005")] == ["warn"]
+
+
+def test_the_mesh_of_a_vault_in_the_cluster(clinic: Clinic) -> None:
+    """NET-8: an AuthorizationPolicy that leaves us out, and the one that lets us in."""
+    mesh = "security.istio.io"
+    install_crds(clinic.cluster, [definition(mesh, "v1", "AuthorizationPolicy")])
+    clinic.cluster.apply({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": "vault"}})
+    rule = {"from": [{"source": {"namespaces": ["somebody"]}}]}
+    clinic.cluster.apply(
+        {
+            "apiVersion": f"{mesh}/v1",
+            "kind": "AuthorizationPolicy",
+            "metadata": {"name": "vault", "namespace": "vault"},
+            "spec": {"action": "ALLOW", "rules": [rule]},
+        }
+    )
+    clinic.store(server="http://vault.vault.svc:8200")
+    root = clinic.diagnosed()["root"]
+    assert root["id"] == "VP-NET-008"
+    clinic.apply(root["fix"])
+    document = clinic.diagnosed()
+    assert [each["status"] for each in checked(document, "VP-NET-008")] == ["ok"], dumped(document)
 
 
 def test_files_instead_of_a_cluster(clinic: Clinic, tmp_path: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import time
 from collections.abc import Sequence
 from typing import Any
@@ -17,13 +18,14 @@ KINDS = {
 }
 """The kinds that matter here, with their plurals."""
 
+_SINGLETONS = ("ExternalSecretsConfig",)
 _TIMEOUT = 30.0  # seconds until the API serves a new kind
 Object = dict[str, Any]
 
 
 def install_minimal_crds(cluster: Cluster) -> None:
     """The kinds that the stand-in works on, without a schema; those that are there stay."""
-    manifests = [_definition(kind, plural) for kind, plural in KINDS.items()]
+    manifests = [definition(GROUP, "v1", kind, plural) for kind, plural in KINDS.items()]
     install_crds(cluster, [each for each in manifests if cluster.get(path_of(each)) is None])
 
 
@@ -59,18 +61,19 @@ def _is_served(cluster: Cluster, spec: Object) -> bool:
     return True
 
 
-def _definition(kind: str, plural: str) -> Object:
+def definition(group: str, version: str, kind: str, plural: str = "") -> Object:
+    """A CustomResourceDefinition that takes any spec.
+
+    Kinds that begin with `Cluster`, and singletons of operators, are cluster-wide.
+    """
+    plural = plural or re.sub("y$", "ie", kind.lower()) + "s"
     anything = {"type": "object", "x-kubernetes-preserve-unknown-fields": True}
-    version = {
-        "name": "v1",
+    properties = {"spec": anything, "status": anything}
+    served = {
+        "name": version,
         "served": True,
         "storage": True,
-        "schema": {
-            "openAPIV3Schema": {
-                "type": "object",
-                "properties": {"spec": anything, "status": anything},
-            }
-        },
+        "schema": {"openAPIV3Schema": {"type": "object", "properties": properties}},
         "subresources": {"status": {}},
     }
     names = {
@@ -79,10 +82,11 @@ def _definition(kind: str, plural: str) -> Object:
         "singular": kind.lower(),
         "listKind": f"{kind}List",
     }
-    scope = "Cluster" if kind.startswith("Cluster") else "Namespaced"
+    is_wide = kind.startswith("Cluster") or kind in _SINGLETONS
+    scope = "Cluster" if is_wide else "Namespaced"
     return {
         "apiVersion": "apiextensions.k8s.io/v1",
         "kind": "CustomResourceDefinition",
-        "metadata": {"name": f"{plural}.{GROUP}"},
-        "spec": {"group": GROUP, "scope": scope, "names": names, "versions": [version]},
+        "metadata": {"name": f"{plural}.{group}"},
+        "spec": {"group": group, "scope": scope, "names": names, "versions": [served]},
     }

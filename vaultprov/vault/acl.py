@@ -21,8 +21,8 @@ def granted(policies: Iterable[Mapping[str, str]], path: str) -> frozenset[str]:
         for pattern, grants in policy.items():
             given = grants.partition(";")[0].split(", ")
             rules.setdefault(pattern, set()).update(name for name in given if name != "nothing")
-    pattern = _deciding(rules, path)
-    names = rules[pattern] if pattern is not None else set()
+    deciding = _deciding(rules, path)
+    names = rules[deciding] if deciding is not None else set()
     return frozenset() if "deny" in names else frozenset(names)
 
 
