@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
 
 from tests.doctor.conftest import Clinic, dumped
 
@@ -43,3 +45,11 @@ def prove(clinic: Clinic, fault: Fault) -> int:
     healed = clinic.diagnosed(*fault.words)
     assert healed["root"] is None, dumped(healed)
     return int(document["duration_ms"])
+
+
+def note(fault: str, code: str, milliseconds: int, how: str) -> None:
+    """A row of the lab's table (scripts/doctor-lab); written at once, as workers share the file."""
+    table = os.environ.get("VAULTPROV_LAB_TABLE")
+    if table:
+        with Path(table).open("a", encoding="utf-8") as file:
+            file.write(f"| {fault} | {code} | {milliseconds} ms | {how} |\n")

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from tests.doctor.conftest import Clinic, dumped
-from tests.doctor.fault import Fault, prove
+from tests.doctor.fault import Fault, note, prove
 from tests.doctor.faults import default_deny
 from vaultprov.devenv.openbao import OpenBao
 from vaultprov.devenv.raft import Raft, raft
@@ -41,7 +41,8 @@ def test_healthy(clinic: Clinic) -> None:
 
 def test_an_address_of_one_node_is_not_enough(clinic: Clinic) -> None:
     """NET-4: a standby answers with a redirect to the active node."""
-    prove(clinic, Fault("NET-4 one node of three", "VP-NET-004", _one_address))
+    fault = Fault("NET-4 one node of three", "VP-NET-004", _one_address)
+    note(fault.name, fault.code, prove(clinic, fault), "as printed")
 
 
 def test_a_standby_without_an_active_node(clinic: Clinic, nodes: Raft) -> None:
@@ -59,7 +60,8 @@ def test_a_standby_without_an_active_node(clinic: Clinic, nodes: Raft) -> None:
         c.until("somebody leads", lambda: nodes.serves(nodes.nodes[2]))
 
     try:
-        prove(clinic, Fault("standby alone", "VP-VLT-002", cut, fix=restore))
+        fault = Fault("a standby without an active node", "VP-VLT-002", cut, fix=restore)
+        note(fault.name, fault.code, prove(clinic, fault), "by hand")
     finally:
         for child in nodes.children[:2]:
             child.process.send_signal(signal.SIGCONT)

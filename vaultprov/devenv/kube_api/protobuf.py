@@ -1,8 +1,8 @@
 """Protobuf request bodies, because kubectl creates the built-in kinds in nothing else.
 
-Only the kinds that kubectl's generators send are known, and only fields that this server looks at;
-the numbers are those of the generated.proto files in k8s.io/api. Answers are JSON, which every
-client accepts beside protobuf.
+Only the kinds that kubectl's generators and Go controllers send are known, and only fields that
+this server looks at; the numbers are those of the generated.proto files in k8s.io/api. Answers are
+JSON, which every client accepts beside protobuf.
 """
 
 import base64
@@ -92,6 +92,13 @@ _MESSAGES: dict[str, dict[int, str]] = {
         7: "name",
     },
     "NonResourceAttributes": {1: "path", 2: "verb"},
+    "DeleteOptions": {
+        1: "gracePeriodSeconds:int",
+        2: "preconditions:Preconditions",
+        4: "propagationPolicy",
+        5: "dryRun[]",
+    },
+    "Preconditions": {1: "uid", 2: "resourceVersion"},
 }
 _FIELD = re.compile(r"(\w+)(\[\]|\{\})?:?(\w*)")
 
