@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import re
 import ssl
+from pathlib import Path
 
 from vaultprov.errors import ConfigError
 
@@ -31,3 +32,15 @@ def fingerprints(pem: str) -> frozenset[str]:
             hint="give the PEM file that `kubectl config view --raw` names",
         ) from error
     return frozenset("sha256:" + hashlib.sha256(der).hexdigest()[:32] for der in ders)
+
+
+def given_ca(file: Path | None) -> str:
+    """The text of a PEM file; "" for none. Raises ConfigError if it is no certificate."""
+    if file is None:
+        return ""
+    try:
+        pem = file.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise ConfigError(f"the CA file {file} cannot be read: {error}") from error
+    fingerprints(pem)
+    return pem

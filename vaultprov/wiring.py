@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from vaultprov import site as sites
-from vaultprov.certificates import fingerprints
+from vaultprov.certificates import given_ca
 from vaultprov.desired import Target, onboarding_resources
 from vaultprov.errors import ConfigError, Error
 from vaultprov.jwt import claims
@@ -175,15 +175,15 @@ def _cluster(
 
         context = settings["kubernetes.context"]
         return connect(context, environ.get("KUBECONFIG") or None).client, Target()
-    host, given_ca = settings["kubernetes.host"], _given_ca(settings["kubernetes.ca_file"])
+    host, stated_ca = settings["kubernetes.host"], given_ca(settings["kubernetes.ca_file"])
     if request.only is Only.VAULT:
-        if not host or not given_ca:
+        if not host or not stated_ca:
             raise ConfigError(
                 "--only vault knows nothing of the cluster",
                 hint="give --kubernetes-host URL and --kubernetes-ca-file FILE",
             )
         return None, Target(
-            api_server(host), given_ca, _uid(options.get("cluster_uid")), _reviewer_jwt(options)
+            api_server(host), stated_ca, _uid(options.get("cluster_uid")), _reviewer_jwt(options)
         )
     from vaultprov.clients.kubeconfig import connect  # 0.3 s, which --only vault need not pay
 
@@ -198,7 +198,7 @@ def _cluster(
         )
     if not host:
         check_reachable(address, settings["vault.address"], request.onboarding.cluster)
-    return cluster.client, Target(address, given_ca or cluster.ca_pem())
+    return cluster.client, Target(address, stated_ca or cluster.ca_pem())
 
 
 def _uid(given: str | None) -> str | None:
@@ -220,17 +220,6 @@ def _reviewer_jwt(options: Mapping[str, Any]) -> Secret | None:
     if ends is not None and ends <= time.time():
         raise ConfigError("the reviewer JWT has expired", hint="take a new one from the cluster")
     return jwt
-
-
-def _given_ca(file: Path | None) -> str:
-    if file is None:
-        return ""
-    try:
-        pem = file.read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        raise ConfigError(f"the CA file {file} cannot be read: {error}") from error
-    fingerprints(pem)
-    return pem
 
 
 @contextmanager

@@ -15,6 +15,7 @@ from vaultprov import __version__
 from vaultprov.cli.config import config
 from vaultprov.cli.looking import doctor, explain, verify
 from vaultprov.cli.onboarding import bootstrap, onboard, plan, status
+from vaultprov.cli.rendering import render
 from vaultprov.errors import Bug, ConfigError, Error
 
 
@@ -80,5 +81,5 @@ def demo(*, keep: bool) -> int:
     return play(main, keep=keep)
 
 
-for command in (onboard, plan, status, bootstrap, verify, doctor, explain, config):
+for command in (onboard, plan, status, bootstrap, verify, doctor, explain, render, config):
     cli.add_command(command)

@@ -8,14 +8,14 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from vaultprov.cli.options import CLUSTER, OUTPUT, SCOPE, SITE, VAULT, options, warn
+from vaultprov.cli.options import CLUSTER, DESIRED, OUTPUT, SCOPE, SITE, VAULT, options, warn
 
 if TYPE_CHECKING:
     from vaultprov.plan import Plan
 
 
 @click.command()
-@options(CLUSTER, SCOPE, VAULT, SITE, OUTPUT)
+@options(CLUSTER, DESIRED, SCOPE, VAULT, SITE, OUTPUT)
 @click.option("--no-verify", is_flag=True, help="Skip the proof at the end.")
 @click.option(
     "--renew-reviewer", is_flag=True, help="Write the auth config again with the reviewer token."
@@ -26,7 +26,7 @@ def onboard(**given: Any) -> int:
 
 
 @click.command()
-@options(CLUSTER, SCOPE, VAULT, SITE, OUTPUT)
+@options(CLUSTER, DESIRED, SCOPE, VAULT, SITE, OUTPUT)
 @click.option("--detailed-exitcode", is_flag=True, help="Exit 5 when changes are pending.")
 def plan(**given: Any) -> int:
     """Show what onboard would do; write nothing."""
@@ -34,7 +34,7 @@ def plan(**given: Any) -> int:
 
 
 @click.command()
-@options(CLUSTER, SCOPE, VAULT, SITE, OUTPUT)
+@options(CLUSTER, DESIRED, SCOPE, VAULT, SITE, OUTPUT)
 @click.option("--detailed-exitcode", is_flag=True, help="Exit 5 when the cluster is not in place.")
 def status(**given: Any) -> int:
     """Say in short how a cluster stands: in place, drifted, foreign, not onboarded."""

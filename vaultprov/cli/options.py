@@ -64,11 +64,7 @@ CLUSTER = options(
     click.option("--env", required=True, help="Environment, for example moc."),
     click.option("--cluster", required=True, help="Cluster, for example smaug."),
 )
-SCOPE = options(
-    click.option(
-        "--context", "kubernetes__context", help="Kubeconfig context (default: the current one)."
-    ),
-    click.option("--only", type=click.Choice(["vault", "cluster"]), help="Do just this half."),
+DESIRED = options(
     click.option(
         "--kubernetes-host",
         "kubernetes__host",
@@ -88,15 +84,6 @@ SCOPE = options(
         help="Where the reviewer token comes from (default: secret).",
     ),
     click.option(
-        "--reviewer-jwt-file",
-        type=click.Path(path_type=Path, allow_dash=True),
-        metavar="FILE",
-        help="With --only vault: the reviewer JWT; - is standard input.",
-    ),
-    click.option(
-        "--cluster-uid", metavar="UID", help="With --only vault: uid of the namespace kube-system."
-    ),
-    click.option(
         "--service-account",
         "service_accounts",
         multiple=True,
@@ -112,6 +99,21 @@ SCOPE = options(
     click.option("--policy-dir", metavar="DIR", help="Your own read.hcl and write.hcl."),
     click.option(
         "--no-oidc", is_flag=True, help="No groups: people do not log in through OIDC here."
+    ),
+)
+SCOPE = options(
+    click.option(
+        "--context", "kubernetes__context", help="Kubeconfig context (default: the current one)."
+    ),
+    click.option("--only", type=click.Choice(["vault", "cluster"]), help="Do just this half."),
+    click.option(
+        "--reviewer-jwt-file",
+        type=click.Path(path_type=Path, allow_dash=True),
+        metavar="FILE",
+        help="With --only vault: the reviewer JWT; - is standard input.",
+    ),
+    click.option(
+        "--cluster-uid", metavar="UID", help="With --only vault: uid of the namespace kube-system."
     ),
     click.option(
         "--exclusive", is_flag=True, help="Own the role's bound names and namespaces: drop others."

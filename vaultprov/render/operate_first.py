@@ -188,7 +188,7 @@ def _application(facts: Facts) -> Tree:
     if not argocd.repo_url:
         raise ConfigError(
             "the operate-first layout needs the URL of the repository that Argo CD follows",
-            hint="give the URL from which the folder was cloned",
+            hint="--set argocd.repo_url=URL, from which the folder was cloned; or in the site file",
         )
     body: Object = {
         "apiVersion": "argoproj.io/v1alpha1",
