@@ -256,7 +256,7 @@ SETTINGS: tuple[Setting, ...] = (
     Setting("argocd.repo_url", _text, None, "repository that Argo CD follows"),
     Setting("argocd.target_revision", _text, "HEAD", "its branch or revision"),
     Setting("argocd.project", _text, "cluster-management", "Argo CD's project"),
-    Setting("argocd.destination", _text, "", "the cluster's name in Argo CD (default: its own)"),
+    Setting("argocd.destination", _text, None, "the cluster's name in Argo CD (default: its own)"),
     Setting("argocd.namespace", _text, "argocd", "namespace of Argo CD's Applications"),
     Setting("argocd.overlay", _text, "moc-infra", "folder of the Argo CD instance"),
 )

@@ -1,0 +1,108 @@
+"""render as a command: the objects of onboard as files, without a server."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from tests.conftest import Lab, Result
+from vaultprov.devenv.cluster import Cluster, path_of
+from vaultprov.kube.manifest import project
+
+NOWHERE = {"VAULT_ADDR": "", "VAULT_TOKEN": "", "KUBECONFIG": ""}
+
+
+def render(lab: Lab, folder: Path, *words: str) -> Result:
+    about = ("render", "--env", "moc", "--cluster", "smaug", "--dir", str(folder))
+    return lab.run(*about, *words, **NOWHERE)
+
+
+def documents(folder: Path) -> list[dict[str, Any]]:
+    files = sorted(folder.rglob("*.yaml"))
+    found = [each for file in files for each in yaml.safe_load_all(file.read_text())]
+    return [each for each in found if each["kind"] != "Kustomization"]
+
+
+def test_what_is_rendered_is_what_onboard_applied(lab: Lab, tmp_path: Path) -> None:
+    """Object by object, labels and annotations included; and nothing is missing."""
+    assert lab.run("bootstrap").code == 0
+    done = lab.onboard("--output", "json")
+    assert done.code == 0, done.err
+    assert render(lab, tmp_path / "out", "--layout", "plain").code == 0
+    cluster = Cluster(lab.kube.server, lab.kube.ca_pem, lab.kube.token)
+    rendered = documents(tmp_path / "out")
+    for body in rendered:
+        live = cluster.get(path_of(body))
+        assert live is not None, body
+        assert project(live, body) == body
+    applied = {key for key in done.actions(keep=True) if key.startswith("cluster/")}
+    names = {
+        "cluster/"
+        + "/".join(
+            filter(
+                None,
+                (
+                    body["kind"].lower(),
+                    body["metadata"].get("namespace"),
+                    body["metadata"]["name"],
+                ),
+            )
+        )
+        for body in rendered
+    }
+    assert names == applied - {"cluster/namespace/kube-system"}
+
+
+def test_twice_is_once(lab: Lab, tmp_path: Path) -> None:
+    first = render(lab, tmp_path / "out")
+    assert first.code == 0, first.err
+    again = render(lab, tmp_path / "out")
+    assert again.out.startswith("0 files written")
+    assert render(lab, tmp_path / "out", "--check").code == 0
+
+
+def test_a_difference_is_shown_and_not_written(lab: Lab, tmp_path: Path) -> None:
+    render(lab, tmp_path / "out")
+    file = next((tmp_path / "out").rglob("serviceaccount.*fetcher.yaml"))
+    edited = file.read_text().replace("managed-by: vaultprov", "managed-by: somebody")
+    file.write_text(edited)
+    done = render(lab, tmp_path / "out", "--check")
+    assert done.code == 5
+    assert "-    app.kubernetes.io/managed-by: somebody" in done.out
+    assert file.read_text() == edited
+
+
+def test_a_file_of_others_is_kept_until_it_is_adopted(lab: Lab, tmp_path: Path) -> None:
+    render(lab, tmp_path / "out")
+    file = next((tmp_path / "out").rglob("serviceaccount.*fetcher.yaml"))
+    file.write_text("kind: SomethingElse\n")
+    refused = render(lab, tmp_path / "out")
+    assert refused.code == 6
+    assert "--adopt" in refused.err
+    assert render(lab, tmp_path / "out", "--adopt").code == 0
+    assert render(lab, tmp_path / "out", "--check").code == 0
+
+
+def test_vaults_side_says_what_it_needs(lab: Lab, tmp_path: Path) -> None:
+    done = render(lab, tmp_path / "out", "--include", "vault")
+    assert done.code == 2
+    assert "--kubernetes-host URL" in done.err
+    ca = tmp_path / "ca.pem"
+    ca.write_text(lab.kube.ca_pem)
+    given = ("--kubernetes-host", lab.kube.server, "--kubernetes-ca-file", str(ca))
+    done = render(lab, tmp_path / "out", "--include", "vault", *given)
+    assert done.code == 0, done.err
+    script = next((tmp_path / "out").rglob("commands.sh")).read_text()
+    assert "vault write auth/smaug-k8s/role/moc-ops" in script
+
+
+def test_the_operate_first_layout_needs_its_repository(lab: Lab, tmp_path: Path) -> None:
+    done = render(lab, tmp_path / "out", "--layout", "operate-first")
+    assert done.code == 2
+    assert "argocd.repo_url" in done.err
+    url = "argocd.repo_url=https://github.com/example/apps.git"
+    done = render(lab, tmp_path / "out", "--layout", "operate-first", "--set", url)
+    assert done.code == 0, done.err
+    assert (tmp_path / "out/external-secrets/overlays/moc/smaug/kustomization.yaml").is_file()
