@@ -2,15 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
+from vaultprov.certificates import given_ca
 from vaultprov.errors import ConfigError
 from vaultprov.kube import objects
+from vaultprov.kube.decision import Action, Decision
 from vaultprov.kube.manifest import Manifest
-from vaultprov.model import Onboarding, Only, ReviewerMode, Scope, ServiceAccount
-from vaultprov.names import Names, reviewer_binding
+from vaultprov.kube.store import (
+    Conditions,
+    KubernetesLogin,
+    Retries,
+    StoreSpec,
+    cluster_store,
+    namespaced_stores,
+)
+from vaultprov.model import Onboarding, Only, ReviewerMode, Scope, ServiceAccount, StoreKind
+from vaultprov.names import Names, joined, reviewer_binding
 from vaultprov.redact import Secret
 from vaultprov.resource import Key, Ref, Resource
 from vaultprov.vault.auth_mount import AuthMount
@@ -56,6 +67,75 @@ def onboarding_resources(
     if only is not Only.CLUSTER:
         resources += _logins(onboarding, target, only)
     return tuple(resources)
+
+
+def cluster_side_resources(
+    onboarding: Onboarding, version: str, decisions: Iterable[Decision], only: Only
+) -> tuple[Resource, ...]:
+    """The way to Vault where it was closed, and the store. Both need External Secrets.
+
+    version: the API version of stores that the cluster serves, such as `v1`. decisions: about
+    NetworkPolicies, in either direction.
+    """
+    resources: list[Resource] = []
+    for decision in decisions:
+        entry = decision.action is Action.CONFIG_ENTRY
+        resources += [Manifest(body, entry=entry) for body in decision.objects]
+        resources += [Manifest(body, absent=True) for body in decision.obsolete]
+    ways = tuple(resource.key for resource in resources)
+    if onboarding.store.enabled:
+        resources += [Manifest(each, after=ways) for each in stores(onboarding, version)]
+    if only is Only.BOTH:
+        names = Names.of(onboarding)
+        role = Key("vault/role", joined(names.auth_mount, names.role))
+        resources = [
+            replace(each, after=(*each.after, role)) if is_store(each.body) else each
+            for each in resources
+            if isinstance(each, Manifest)
+        ]
+    return tuple(resources)
+
+
+def is_store(body: Mapping[str, Any]) -> bool:
+    """Whether a manifest is a store of External Secrets."""
+    return body["kind"] in set(StoreKind)
+
+
+def stores(onboarding: Onboarding, version: str) -> list[dict[str, Any]]:
+    """The ClusterSecretStore, or a SecretStore for each workload ServiceAccount.
+
+    The namespaces of stores and of the role are one list: `service_accounts`. Raises ConfigError
+    if the store's CA cannot be read.
+    """
+    names, wish = Names.of(onboarding), onboarding.store
+    conditions = Conditions(wish.namespaces) if wish.namespaces else None
+    spec = StoreSpec(
+        wish.name,
+        wish.server,
+        onboarding.kv_mount,
+        KubernetesLogin(names.auth_mount, names.role, "", (onboarding.audience,)),
+        version,
+        wish.vault_namespace,
+        given_ca(wish.ca_file),
+        conditions=conditions,
+        retries=None if wish.max_retries is None else Retries(wish.max_retries),
+        refresh=wish.refresh,
+    )
+
+    def of(account: ServiceAccount) -> StoreSpec:
+        login = KubernetesLogin(
+            names.auth_mount, names.role, account.name, (onboarding.audience,), account.namespace
+        )
+        return replace(spec, login=login)
+
+    if wish.kind is StoreKind.CLUSTER:
+        return [cluster_store(of(onboarding.service_accounts[0]))]
+    return [
+        body
+        for account in onboarding.service_accounts
+        for body in namespaced_stores(of(account), [account.namespace])
+        if is_store(body)
+    ]
 
 
 def bootstrap_resources(

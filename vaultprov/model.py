@@ -32,6 +32,22 @@ class Scope(StrEnum):
     CLUSTER = "cluster"
 
 
+class StoreKind(StrEnum):
+    """Kinds of store of External Secrets."""
+
+    CLUSTER = "ClusterSecretStore"
+    NAMESPACED = "SecretStore"
+
+
+class EgressMode(StrEnum):
+    """How the operand's way to Vault is opened where policies close it."""
+
+    AUTO = "auto"  # a NetworkPolicy, unless an entry of ours is there and cannot go away
+    NETWORK_POLICY = "networkpolicy"
+    CONFIG_ENTRY = "externalsecretsconfig"
+    NONE = "none"
+
+
 class Only(StrEnum):
     """Which half of the work to do."""
 
@@ -160,6 +176,40 @@ class Reviewer:
 
 
 @dataclass(frozen=True, slots=True)
+class Store:
+    """The store of External Secrets that onboarding leaves in the cluster.
+
+    server: Vault's URL as the cluster reaches it. vault_namespace: Vault's, "" for the root.
+    ca_file: Vault's CA, None: one that the operand's image trusts. namespaces: who may use a
+    ClusterSecretStore, empty: all. refresh: seconds between two looks, None: as the controller is
+    configured. max_retries: of requests to Vault, None: as the controller does.
+    """
+
+    enabled: bool = True
+    name: str = "vault"
+    kind: StoreKind = StoreKind.CLUSTER
+    server: str = ""
+    vault_namespace: str = ""
+    ca_file: Path | None = None
+    namespaces: tuple[str, ...] = ()
+    refresh: int | None = None
+    max_retries: int | None = None
+
+    def __post_init__(self) -> None:
+        object_name(self.name, "store")
+        for namespace in self.namespaces:
+            dns_label(namespace, "namespace")
+
+
+@dataclass(frozen=True, slots=True)
+class Egress:
+    """How the operand gets to Vault. cidrs: instead of the addresses that Vault's name has."""
+
+    mode: EgressMode = EgressMode.AUTO
+    cidrs: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
 class Onboarding:
     """One cluster's connection to Vault: everything the plan is made from."""
 
@@ -177,6 +227,8 @@ class Onboarding:
     )
     audience: str = "vault"
     token_ttl: int = 3600  # seconds
+    store: Store = field(default_factory=Store)
+    egress: Egress = field(default_factory=Egress)
     exclusive: bool = False  # own the role's bound names and namespaces instead of adding to them
 
     def __post_init__(self) -> None:

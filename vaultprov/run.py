@@ -4,24 +4,38 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from typing import Any
 
 from vaultprov.apply import OnEvent, Result, Status, apply, check_rights, observe
-from vaultprov.desired import Target, bootstrap_resources, onboarding_resources
+from vaultprov.desired import (
+    Target,
+    bootstrap_resources,
+    cluster_side_resources,
+    is_store,
+    onboarding_resources,
+)
+from vaultprov.doctor.diagnose import diagnose
+from vaultprov.doctor.network import Network
+from vaultprov.doctor.world import Case, World
 from vaultprov.errors import ConfigError, Error, NotConverged, Refused
-from vaultprov.model import Onboarding, Only, ReviewerMode
+from vaultprov.kube.manifest import Manifest
+from vaultprov.model import EgressMode, Onboarding, Only, ReviewerMode
 from vaultprov.names import Names, joined
 from vaultprov.plan import Action, Observed, Plan, make_plan
 from vaultprov.redact import Secret
 from vaultprov.resource import Io, Key, Resource
 from vaultprov.retry import Budget
-from vaultprov.touch import touched
+from vaultprov.survey import Surroundings, survey
+from vaultprov.touch import ready, touched
 from vaultprov.vault.kubernetes import token_right
 from vaultprov.vault.marker import marker_of
 from vaultprov.verify import Check, prove
 from vaultprov.verify_long import prove_at_length, prove_people
+
+_STORE_PATIENCE = 60.0  # seconds until External Secrets has looked at a store
 
 
 class Condition(StrEnum):
@@ -57,6 +71,7 @@ class Request:
 class Outcome:
     """Everything a report is made from. error: why the run ended early, if it did.
 
+    notes: what a reader has to know besides, a sentence each.
     write: whether the run was to write, and not only to plan.
     """
 
@@ -67,6 +82,7 @@ class Outcome:
     condition: Condition | None = None
     reviewer: str = ""
     error: Error | None = None
+    notes: tuple[str, ...] = ()
     seconds: float = 0.0
     write: bool = False
 
@@ -120,7 +136,7 @@ def _unverified(checks: Sequence[Check]) -> NotConverged:
     return NotConverged(f"not proven: {failed.title}: {failed.detail}", hint=failed.hint)
 
 
-OnPlan = Callable[[Plan, tuple[str, ...]], None]
+OnPlan = Callable[[Plan, Outcome], None]
 
 
 def execute(
@@ -129,15 +145,28 @@ def execute(
     budget: Budget,
     *,
     write: bool,
+    network: Network | None = None,
     on_plan: OnPlan = lambda *_: None,
     on_event: OnEvent = lambda _: None,
 ) -> Outcome:
-    """Plans, and with `write` applies and proves. Errors end in the Outcome, not in the air."""
+    """Plans, and with `write` applies and proves. Errors end in the Outcome, not in the air.
+
+    network: as this machine sees it; without it the cluster's External Secrets is left alone.
+    """
     started = time.monotonic()
     outcome = Outcome(request, _servers(request, io), write=write)
+    world = _world(request, io, network)
     try:
         resources = _resources(request)
-        observed = observe(resources, io, budget)
+        observed, found = _observed(resources, world, io, budget)
+        more = (
+            cluster_side_resources(request.onboarding, found.version, found.decisions, request.only)
+            if found.version
+            else ()
+        )
+        observed = {**observed, **observe(more, io, budget)} if more else observed
+        resources += more
+        outcome = replace(outcome, notes=found.notes)
         plan = make_plan(resources, observed, request.allow)
         outcome = replace(
             outcome,
@@ -146,7 +175,7 @@ def execute(
             condition=_condition(plan, observed, request),
             reviewer=_reviewer(request, observed),
         )
-        on_plan(plan, outcome.servers)
+        on_plan(plan, outcome)
         _check_identity(request, io, observed)
         if plan.refused():
             raise _refusal(plan)
@@ -154,9 +183,67 @@ def execute(
         if write:
             _check_reviewer_jwt(request, plan)
             outcome = _apply(resources, plan, observed, io, budget, outcome, on_event)
+            if proves(request) and outcome.error is None and world is not None:
+                outcome = _stores_ready(outcome, more, world, io)
     except Error as error:
         outcome = replace(outcome, error=error)
     return replace(outcome, seconds=time.monotonic() - started)
+
+
+def proves(request: Request) -> bool:
+    """Whether a run ends with the proof."""
+    return request.verify and request.command == "onboard" and request.only is Only.BOTH
+
+
+def _world(request: Request, io: Io, network: Network | None) -> World | None:
+    """What is looked at for store and egress; None when neither is asked for."""
+    onboarding = request.onboarding
+    wanted = onboarding.store.enabled or onboarding.egress.mode is not EgressMode.NONE
+    if network is None or not io.has_kube() or not wanted:
+        return None
+    vault = io.vault if io.has_vault() else None
+    address = io.vault.address if io.has_vault() else onboarding.store.server
+    case = Case(onboarding, address, onboarding.store.vault_namespace, now=io.now)
+    return World(case, network, vault=vault, kube=io.kube, live=io.kube)
+
+
+def _observed(
+    resources: Sequence[Resource], world: World | None, io: Io, budget: Budget
+) -> tuple[Observed, Surroundings]:
+    """What is there of the resources and, meanwhile, what is around them in the cluster."""
+    if world is None:
+        return observe(resources, io, budget), Surroundings()
+    with ThreadPoolExecutor(max_workers=1) as pool:
+        looking = pool.submit(survey, world)
+        observed = observe(resources, io, budget)
+        return observed, looking.result()
+
+
+def _stores_ready(outcome: Outcome, resources: Sequence[Resource], world: World, io: Io) -> Outcome:
+    """Waits until the stores are Ready, newer than our write; else doctor names the root cause."""
+    written = {r.step.key for r in outcome.results if r.status is Status.WRITTEN}
+    for resource in resources:
+        if not isinstance(resource, Manifest) or not is_store(resource.body):
+            continue
+        check = ready(resource.body, io, _STORE_PATIENCE, anew=resource.key in written)
+        outcome = replace(outcome, checks=(*outcome.checks, check))
+        if not check.ok:
+            return replace(outcome, error=_root_cause(check, world))
+    return outcome
+
+
+def _root_cause(check: Check, world: World) -> NotConverged:
+    """World: facts of before our write are not to be taken for those of now."""
+    fresh = World(world.case, world.network, **world.ports)
+    answer = diagnose(fresh).root
+    if answer is None:
+        return NotConverged(f"not so: {check.title}: {check.detail}", hint=check.hint)
+    finding = next(each for each in answer.findings if each.status is answer.status)
+    fix = finding.fix
+    return NotConverged(
+        f"not so: {check.title}: {check.detail}; root cause {answer.check.code}: {finding.cause}",
+        hint=f"vaultprov doctor {world.case.who}" if fix is None or fix.manifest else fix.command,
+    )
 
 
 def _apply(
@@ -169,9 +256,8 @@ def _apply(
     on_event: OnEvent,
 ) -> Outcome:
     request = outcome.request
-    proves = request.verify and request.command == "onboard" and request.only is Only.BOTH
     if plan.changes:
-        accounts = request.onboarding.service_accounts if proves else ()
+        accounts = request.onboarding.service_accounts if proves(request) else ()
         besides = [token_right(account) for account in accounts]
         budget.call(lambda: check_rights(resources, plan, io, besides))
     states = dict(observed)
@@ -182,7 +268,7 @@ def _apply(
         return replace(outcome, error=failures[0])
     if outcome.condition is not None:
         outcome = replace(outcome, condition=Condition.IN_PLACE)
-    return _proved(outcome, states, io, budget) if proves else outcome
+    return _proved(outcome, states, io, budget) if proves(request) else outcome
 
 
 def _proved(outcome: Outcome, states: Observed, io: Io, budget: Budget) -> Outcome:

@@ -7,11 +7,20 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from enum import StrEnum
 from pathlib import Path
 from typing import Any
 
 from vaultprov.errors import ConfigError
-from vaultprov.model import ReviewerMode, Scope, ServiceAccount, seconds, vault_path
+from vaultprov.model import (
+    EgressMode,
+    ReviewerMode,
+    Scope,
+    ServiceAccount,
+    StoreKind,
+    seconds,
+    vault_path,
+)
 from vaultprov.reach import hostname
 
 
@@ -86,7 +95,13 @@ def _duration(value: Any) -> int:
     return seconds(value, "duration")
 
 
-def _one_of(kind: type[ReviewerMode] | type[Scope], value: Any) -> Any:
+def _count(value: Any) -> int:
+    if isinstance(value, bool) or not str(value).isdigit():
+        raise ConfigError(f"expected a number, found {value!r}")
+    return int(value)
+
+
+def _one_of(kind: type[StrEnum], value: Any) -> Any:
     try:
         return kind(value)
     except ValueError:
@@ -99,6 +114,14 @@ def _reviewer_mode(value: Any) -> ReviewerMode:
 
 def _scope(value: Any) -> Scope:
     return Scope(_one_of(Scope, value))
+
+
+def _store_kind(value: Any) -> StoreKind:
+    return StoreKind(_one_of(StoreKind, value))
+
+
+def _egress_mode(value: Any) -> EgressMode:
+    return EgressMode(_one_of(EgressMode, value))
 
 
 def _auth_method(value: Any) -> str:
@@ -216,6 +239,31 @@ SETTINGS: tuple[Setting, ...] = (
     Setting(
         "reviewer.wait", _duration, 30, "how long to wait for the token Secret to be filled in"
     ),
+    Setting("store.enabled", _flag, default=True, help="whether onboard makes a store"),
+    Setting("store.name", _text, "vault", "name of the store"),
+    Setting(
+        "store.kind",
+        _store_kind,
+        StoreKind.CLUSTER,
+        "ClusterSecretStore, or SecretStore: one for each workload ServiceAccount",
+    ),
+    Setting("store.server", _url, None, "Vault's URL as the cluster reaches it (default: ours)"),
+    Setting(
+        "store.ca_cert",
+        _path,
+        None,
+        "Vault's CA for the store (PEM file; default: vault.ca_cert)",
+    ),
+    Setting("store.namespaces", _texts, (), "namespaces that may use it (default: all)"),
+    Setting("store.refresh", _duration, None, "how often it is checked (default: the operand's)"),
+    Setting("store.max_retries", _count, None, "how often a request is tried again"),
+    Setting(
+        "egress.mode",
+        _egress_mode,
+        EgressMode.AUTO,
+        "how a closed way to Vault is opened: auto, networkpolicy, externalsecretsconfig, none",
+    ),
+    Setting("egress.cidrs", _texts, (), "address ranges of Vault instead of its name's addresses"),
     Setting("oidc.enabled", _flag, default=True, help="whether people log in through OIDC"),
     Setting("oidc.mount", _vault_path, "oidc", "the OIDC mount"),
     Setting("oidc.discovery_url", _text, None, "the provider's issuer URL"),

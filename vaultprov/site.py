@@ -15,7 +15,16 @@ from typing import Any
 import yaml
 
 from vaultprov.errors import ConfigError
-from vaultprov.model import NamePatterns, Oidc, Onboarding, Reviewer, ServiceAccount, dns_label
+from vaultprov.model import (
+    Egress,
+    NamePatterns,
+    Oidc,
+    Onboarding,
+    Reviewer,
+    ServiceAccount,
+    Store,
+    dns_label,
+)
 from vaultprov.redact import scrub
 from vaultprov.settings import BY_KEY, SETTINGS
 
@@ -131,8 +140,21 @@ def onboarding(
             ),
             **of("reviewer", "duration", "renew_before", "wait"),
         ),
+        store=_store(values, of("store", "enabled", "name", "kind", "namespaces", "refresh")),
+        egress=Egress(**of("egress", "mode", "cidrs")),
         exclusive=exclusive,
         **{key: values[key].value for key in plain},
+    )
+
+
+def _store(values: Mapping[str, Sourced], plain: Mapping[str, Any]) -> Store:
+    """What the store is not told of its own is as this machine reaches Vault."""
+    return Store(
+        server=values["store.server"].value or str(values["vault.address"].value).rstrip("/"),
+        vault_namespace=values["vault.namespace"].value or "",
+        ca_file=values["store.ca_cert"].value or values["vault.ca_cert"].value,
+        max_retries=values["store.max_retries"].value,
+        **plain,
     )
 
 

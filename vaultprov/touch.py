@@ -27,21 +27,32 @@ def touched(name: str, io: Io, timeout: float) -> Check:
     Raises ConfigError if there is no such store.
     """
     namespace, _, bare = name.rpartition("/")
-    manifest = _find(bare, namespace, io)
+    return ready(_find(bare, namespace, io), io, timeout, anew=True)
+
+
+def ready(manifest: Mapping[str, Any], io: Io, timeout: float, *, anew: bool) -> Check:
+    """Whether a store is Ready. anew: a status of before this call does not count.
+
+    Without it the store is touched only if it is not Ready. timeout: seconds.
+    """
+    metadata = manifest["metadata"]
+    name = "/".join(filter(None, (metadata.get("namespace"), metadata["name"])))
     title = f"{manifest['kind']} {name} is Ready, as of now"
     before = _state(manifest, io)
+    if before[0][0] == "True" and not anew:
+        return Check(title, ok=True, detail=before[0][1])
     now = datetime.fromtimestamp(io.now(), UTC).isoformat(timespec="milliseconds")
     io.kube.annotate(manifest, {ANNOTATION: now})
     deadline = time.monotonic() + timeout
-    while (state := _state(manifest, io)) == before:
+    while (state := _state(manifest, io)) == before or not state[0][0]:
         if time.monotonic() > deadline:
             told = f"External Secrets did not look at it within {timeout:.0f} s"
             return Check(title, ok=False, detail=told, hint="see whether the operand runs")
         time.sleep(_POLL)
-    ready, _ = state
-    if ready[0] == "True":
-        return Check(title, ok=True, detail=ready[1])
-    return Check(title, ok=False, detail=f"{ready[1]}", hint="vaultprov doctor finds the cause")
+    condition, _ = state
+    if condition[0] == "True":
+        return Check(title, ok=True, detail=condition[1])
+    return Check(title, ok=False, detail=condition[1], hint="vaultprov doctor finds the cause")
 
 
 def _find(name: str, namespace: str, io: Io) -> dict[str, Any]:

@@ -15,7 +15,7 @@ from vaultprov.certificates import given_ca
 from vaultprov.desired import Target, onboarding_resources
 from vaultprov.errors import ConfigError, Error
 from vaultprov.jwt import claims
-from vaultprov.model import Oidc, Onboarding, Only, Scope, dns_label
+from vaultprov.model import EgressMode, Oidc, Onboarding, Only, Scope, dns_label
 from vaultprov.provisioner import provisioner_policy
 from vaultprov.reach import api_server, check_reachable
 from vaultprov.redact import Secret
@@ -46,6 +46,10 @@ def effective(
     flags = {key: value for key, value in flags.items() if key in BY_KEY}
     if options.get("no_oidc"):
         flags["oidc.enabled"] = False
+    if options.get("no_store"):
+        flags["store.enabled"] = False
+    if options.get("no_egress"):
+        flags["egress.mode"] = EgressMode.NONE
     for override in options.get("overrides", ()):
         key, equals, value = override.partition("=")
         if key not in BY_KEY or not equals:

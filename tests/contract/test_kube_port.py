@@ -11,7 +11,7 @@ import pytest
 from tests.contract.conftest import KubeSubject
 from tests.fakes.hands import Object
 from vaultprov.errors import Denied, NotConverged, Rejected, Unreachable
-from vaultprov.jwt import claims
+from vaultprov.jwt import claims, header, public_key_pem
 from vaultprov.kube import objects
 from vaultprov.kube.manifest import FIELD_MANAGER
 from vaultprov.model import ServiceAccount
@@ -387,3 +387,13 @@ def test_applying_into_a_namespace_that_does_not_exist_is_rejected(
     manifest = objects.service_account(ServiceAccount(f"none-{unique}", "none"))
     with pytest.raises(Rejected, match="not found"):
         cluster.port.apply(manifest)
+
+
+def test_the_signing_keys_check_a_token(cluster: KubeSubject, account: ServiceAccount) -> None:
+    """The key that a token names is among them, and can be written as PEM."""
+    cluster.port.apply(objects.namespace(account.namespace))
+    cluster.port.apply(objects.service_account(account))
+    granted = cluster.port.request_token(account.namespace, account.name, (), 600)
+    named = header(granted.token)["kid"]
+    (key,) = [key for key in cluster.port.signing_keys() if key["kid"] == named]
+    assert (public_key_pem(key) or "").startswith("-----BEGIN PUBLIC KEY-----")

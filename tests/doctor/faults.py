@@ -244,7 +244,8 @@ def _webhook_down(c: Clinic) -> None:
 
 
 def _no_pods(c: Clinic) -> None:
-    c.delete(("v1", "Pod", "external-secrets", c.installed.pod))
+    path = f"/api/v1/namespaces/external-secrets/pods/{c.installed.pod}"
+    c.cluster.call("DELETE", f"{path}?gracePeriodSeconds=0")  # no kubelet ends it
 
 
 FAULTS: tuple[Fault, ...] = (

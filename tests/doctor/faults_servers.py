@@ -8,6 +8,7 @@ import tempfile
 
 from tests.doctor.conftest import STORE, Clinic
 from tests.doctor.fault import Fault
+from tests.doctor.faults import void
 from tests.doctor.fronts import black_hole, tls_front
 from vaultprov.devenv.certificates import ServingCertificate, serving_certificate
 from vaultprov.devenv.crds import definition, install_crds
@@ -60,6 +61,11 @@ def _plain_again(c: Clinic) -> None:
 
 def _silent_vault(c: Clinic) -> None:
     c.store(server=c.stack.enter_context(black_hole()).replace("https:", "http:"))
+
+
+def black_hole_vault(c: Clinic) -> None:
+    """An address of Vault that nobody answers at; told as the variable HOLE."""
+    c.extra["HOLE"] = c.stack.enter_context(black_hole()).replace("https:", "http:")
 
 
 def _silent_api(c: Clinic) -> None:
@@ -169,7 +175,8 @@ SERVER_FAULTS: tuple[Fault, ...] = (
     Fault("OP-1 operand not deployed", "VP-OP-001", _not_deployed, fix=_deploy),
     Fault("OP-4 v1 not served", "VP-OP-004", _old_definitions, seen=False,
           fix=lambda c: _served(c, old=False)),
-    Fault("SA-4 legacy token first", "VP-SA-004", _old_operand),
+    Fault("SA-4 legacy token first", "VP-SA-004", _old_operand,
+          fix=lambda c: void(install(c.cluster))),
     Fault("ES-5 another namespace's account", "VP-ES-005", _foreign_namespace),
     Fault("NET black hole", "VP-NET-009", _silent_vault, fix=_plain_again),
     Fault("TLS-1 unknown authority", "VP-TLS-001", _unknown_authority),

@@ -24,6 +24,7 @@ from vaultprov.redact import Secret
 from vaultprov.resource import Fields, GrantedToken, KubeRight
 
 _SERVED = ("v1", "apps/v1", "rbac.authorization.k8s.io/v1")
+_KEY_ID = "the-only-one"
 _API_AUDIENCE = "https://kubernetes.default.svc"
 _SHORTEST_TOKEN = 600  # seconds
 _FOREVER = 10 * 365 * 86400  # seconds
@@ -195,7 +196,7 @@ class FakeKube:
             self.cluster.change({**manifest, "metadata": metadata}, FIELD_MANAGER, share=False)
 
     def signing_keys(self) -> list[dict[str, Any]]:
-        return []
+        return [{"kid": _KEY_ID, "kty": "RSA", "n": "w" * 342, "e": "AQAB"}]
 
     def apply(self, manifest: Fields) -> dict[str, Any]:
         manifest = json.loads(json.dumps(manifest))
@@ -363,6 +364,6 @@ def _jwt(account: Object, audiences: tuple[str, ...], ends: int | None) -> str:
     }
     if ends is not None:
         said |= {"exp": ends, "aud": list(audiences or (_API_AUDIENCE,))}
-    parts = ({"alg": "none"}, said)
+    parts = ({"alg": "none", "kid": _KEY_ID}, said)
     encoded = (base64.urlsafe_b64encode(json.dumps(p).encode()).decode().rstrip("=") for p in parts)
     return ".".join([*encoded, "fake-signature"])

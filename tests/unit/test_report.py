@@ -177,7 +177,7 @@ OUTCOMES = {
 @pytest.mark.parametrize("only", Only)
 def test_plan(only: Only) -> None:
     request, plan = replace(REQUEST, only=only), Plan(EVERYTHING if only == "both" else (KEEP,))
-    golden(f"plan-{only}.txt", lines(human.plan_lines(request, plan, SERVERS)))
+    golden(f"plan-{only}.txt", lines(human.plan_lines(plan, Outcome(request, SERVERS))))
 
 
 @pytest.mark.parametrize("name", OUTCOMES)
@@ -218,7 +218,7 @@ def test_the_document_is_json_of_one_schema_with_the_same_keys(name: str) -> Non
 @pytest.mark.parametrize("name", OUTCOMES)
 def test_text_and_document_name_the_same_resources(name: str) -> None:
     outcome = OUTCOMES[name]
-    text = lines(human.plan_lines(REQUEST, Plan(tuple(r.step for r in outcome.results)), ()))
+    text = lines(human.plan_lines(Plan(tuple(r.step for r in outcome.results)), Outcome(REQUEST)))
     for step in document.document(outcome)["steps"]:
         assert f" {step['key']}" in text
         assert all(f"{name}: " in text for name in step["fields"])

@@ -8,14 +8,25 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from vaultprov.cli.options import CLUSTER, DESIRED, OUTPUT, SCOPE, SITE, VAULT, options, warn
+from vaultprov.cli.options import (
+    CLUSTER,
+    CLUSTER_SIDE,
+    DESIRED,
+    OUTPUT,
+    SCOPE,
+    SITE,
+    VAULT,
+    options,
+    warn,
+)
 
 if TYPE_CHECKING:
     from vaultprov.plan import Plan
+    from vaultprov.run import Outcome
 
 
 @click.command()
-@options(CLUSTER, DESIRED, SCOPE, VAULT, SITE, OUTPUT)
+@options(CLUSTER, DESIRED, CLUSTER_SIDE, SCOPE, VAULT, SITE, OUTPUT)
 @click.option("--no-verify", is_flag=True, help="Skip the proof at the end.")
 @click.option(
     "--renew-reviewer", is_flag=True, help="Write the auth config again with the reviewer token."
@@ -26,7 +37,7 @@ def onboard(**given: Any) -> int:
 
 
 @click.command()
-@options(CLUSTER, DESIRED, SCOPE, VAULT, SITE, OUTPUT)
+@options(CLUSTER, DESIRED, CLUSTER_SIDE, SCOPE, VAULT, SITE, OUTPUT)
 @click.option("--detailed-exitcode", is_flag=True, help="Exit 5 when changes are pending.")
 def plan(**given: Any) -> int:
     """Show what onboard would do; write nothing."""
@@ -34,7 +45,7 @@ def plan(**given: Any) -> int:
 
 
 @click.command()
-@options(CLUSTER, DESIRED, SCOPE, VAULT, SITE, OUTPUT)
+@options(CLUSTER, DESIRED, CLUSTER_SIDE, SCOPE, VAULT, SITE, OUTPUT)
 @click.option("--detailed-exitcode", is_flag=True, help="Exit 5 when the cluster is not in place.")
 def status(**given: Any) -> int:
     """Say in short how a cluster stands: in place, drifted, foreign, not onboarded."""
@@ -53,15 +64,16 @@ def bootstrap(**given: Any) -> int:
 
 
 def _run(command: str, given: dict[str, Any], *, write: bool) -> int:
+    from vaultprov.clients.network import SocketNetwork
     from vaultprov.report import document, human, terminal
     from vaultprov.run import execute
     from vaultprov.wiring import wired
 
     as_json, short = given["output"] == "json", command == "status"
 
-    def on_plan(made: Plan, servers: tuple[str, ...]) -> None:
+    def on_plan(made: Plan, planned: Outcome) -> None:
         if not as_json and not short:
-            terminal.show(human.plan_lines(request, made, servers), sys.stdout)
+            terminal.show(human.plan_lines(made, planned), sys.stdout)
 
     with (
         wired(command, given, os.environ, warn) as (request, io, budget),
@@ -72,6 +84,7 @@ def _run(command: str, given: dict[str, Any], *, write: bool) -> int:
             io,
             budget,
             write=write,
+            network=SocketNetwork(),
             on_plan=on_plan,
             on_event=lambda result: spinner.update(human.result_event(result)),
         )

@@ -101,6 +101,23 @@ DESIRED = options(
         "--no-oidc", is_flag=True, help="No groups: people do not log in through OIDC here."
     ),
 )
+CLUSTER_SIDE = options(
+    click.option("--no-store", is_flag=True, help="Make no store of External Secrets."),
+    click.option(
+        "--egress",
+        "egress__mode",
+        type=click.Choice(["auto", "networkpolicy", "externalsecretsconfig", "none"]),
+        help="How a closed way from External Secrets to Vault is opened (default: auto).",
+    ),
+    click.option("--no-egress", is_flag=True, help="The same as --egress none."),
+    click.option(
+        "--vault-cidr",
+        "egress__cidrs",
+        multiple=True,
+        metavar="CIDR",
+        help="Address range of Vault instead of its name's addresses; repeatable.",
+    ),
+)
 SCOPE = options(
     click.option(
         "--context", "kubernetes__context", help="Kubeconfig context (default: the current one)."

@@ -140,7 +140,8 @@ class KubeClient:
         return bool(answer["status"]["allowed"])
 
     def signing_keys(self) -> list[dict[str, Any]]:
-        _, answer = self._request("GET", "/openid/v1/jwks")
+        # A real API server offers this one type here, and answers 406 to application/json alone.
+        _, answer = self._request("GET", "/openid/v1/jwks", accept="application/jwk-set+json")
         return list(answer.get("keys") or ())
 
     def close(self) -> None:
@@ -168,9 +169,11 @@ class KubeClient:
         content_type: str = "application/json",
         *,
         plain_absence: bool = False,
+        accept: str = "application/json",
     ) -> tuple[int, dict[str, Any]]:
         data = None if body is None else json.dumps(body).encode()
-        response = self._send(method, path, body=data, headers={"Content-Type": content_type})
+        headers = {"Content-Type": content_type, "Accept": accept}
+        response = self._send(method, path, body=data, headers=headers)
         try:
             answer = _json(response.read())
         except urllib3.exceptions.HTTPError as error:

@@ -26,6 +26,7 @@ class Manifest:
     immutable: fields that the API refuses to change: differing means replace.
     also: rights that writing it needs besides those on the object itself.
     wait: seconds to wait for the controller to fill in a token Secret; 0: there is none.
+    entry: only an entry in an object of others, which stays theirs. absent: it must not exist.
     """
 
     body: Fields
@@ -34,6 +35,8 @@ class Manifest:
     wait: int = 0
     after: tuple[Key, ...] = ()
     required: str = ""
+    entry: bool = False
+    absent: bool = False
 
     @property
     def key(self) -> Key:
@@ -41,21 +44,24 @@ class Manifest:
         name = "/".join(filter(None, (metadata.get("namespace"), metadata["name"])))
         return Key("cluster/" + str(self.body["kind"]).lower(), name)
 
-    def wanted(self) -> State:
+    def wanted(self) -> State | None:
         """The top-level fields of the manifest, and of its metadata labels and annotations."""
+        return None if self.absent else State(self._fields())
+
+    def _fields(self) -> dict[str, Any]:
         fields = {k: v for k, v in self.body.items() if k not in ("apiVersion", "kind", "metadata")}
         for name in ("labels", "annotations"):
             if self.body["metadata"].get(name):
                 fields[f"metadata.{name}"] = self.body["metadata"][name]
         if self.wait:
             fields["data.token"] = "filled in"
-        return State(fields)
+        return fields
 
     def read(self, io: Io) -> State | None:
         live = io.kube.get(self.body)
         if live is None or live["metadata"].get("deletionTimestamp"):
             return None
-        wanted = self.wanted().fields
+        wanted = self._fields()
         token = token_of(live)
         have = {
             **live,
@@ -66,7 +72,7 @@ class Manifest:
         fields = {name: project(have.get(name), value) for name, value in wanted.items()}
         managers = {entry.get("manager") for entry in live["metadata"].get("managedFields") or ()}
         foreign = None
-        if FIELD_MANAGER not in managers:
+        if FIELD_MANAGER not in managers and not self.entry:
             names = ", ".join(sorted(filter(None, managers))) or "somebody else"
             foreign = Foreign(f"is managed by {names}")
             # Labels say whose an object is: of somebody else's object they are not ours to want.
@@ -127,9 +133,27 @@ def project(live: Any, shape: Any) -> Any:
     """`live` reduced to what `shape` sets: what others or the API added is not ours."""
     if isinstance(live, Mapping) and isinstance(shape, Mapping):
         return {name: project(live[name], shape[name]) for name in shape if name in live}
-    if isinstance(live, list) and isinstance(shape, list) and len(live) == len(shape):
-        return [project(one, other) for one, other in zip(live, shape, strict=True)]
+    if isinstance(live, list) and isinstance(shape, list):
+        found = _entries(live, shape)
+        if len(found) == len(shape):
+            return [project(one, other) for one, other in zip(found, shape, strict=True)]
     return live
+
+
+def _entries(live: list[Any], shape: list[Any]) -> list[Any]:
+    """Of a list in which each applier owns entries by their keys: those that `shape` sets."""
+    keys = [_key(each) for each in shape]
+    if None in keys:
+        return live
+    by_key = {_key(each): each for each in live}
+    return [by_key[key] for key in keys if key in by_key]
+
+
+def _key(entry: Any) -> tuple[str, str] | None:
+    """The map keys of `ExternalSecretsConfig`'s list networkPolicies, our only such list."""
+    if not isinstance(entry, Mapping) or not {"name", "componentName"} <= set(entry):
+        return None
+    return str(entry["name"]), str(entry["componentName"])
 
 
 def token_of(live: Fields) -> Secret | None:

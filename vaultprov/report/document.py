@@ -28,6 +28,7 @@ def document(outcome: Outcome) -> dict[str, Any]:
         "condition": outcome.condition,
         "reviewer": outcome.reviewer or None,
         "servers": list(outcome.servers),
+        "notes": list(outcome.notes),
         "steps": [_step(result) for result in outcome.results],
         "checks": [
             {"title": c.title, "ok": c.ok, "detail": c.detail, "hint": c.hint or None}

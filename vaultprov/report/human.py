@@ -22,14 +22,15 @@ SYMBOLS = {
 }
 
 
-def plan_lines(request: Request, plan: Plan, servers: tuple[str, ...]) -> Iterator[str]:
+def plan_lines(plan: Plan, outcome: Outcome) -> Iterator[str]:
     """What would be done, resource by resource."""
-    yield f"Plan for {subject(request)}"
-    yield from (f"  {server}" for server in servers)
+    yield f"Plan for {subject(outcome.request)}"
+    yield from (f"  {server}" for server in outcome.servers)
     yield ""
     for step in plan.steps:
         yield from step_lines(step)
     yield ""
+    yield from (f"note: {note}" for note in outcome.notes)
     yield _tally(plan)
 
 

@@ -33,6 +33,7 @@ from vaultprov.devenv.kube_api.status import (
     forbidden_path,
     invalid,
     method_not_allowed,
+    not_acceptable,
     not_supported,
     required,
     unauthorized,
@@ -45,6 +46,7 @@ ANONYMOUS_PATHS = frozenset(("/healthz", "/livez", "/readyz", "/version"))
 """As with an AuthenticationConfiguration that allows anonymous requests to these paths only."""
 
 APPLY = "application/apply-patch+yaml"
+_JWKS = "application/jwk-set+json"
 _MERGES = ("application/merge-patch+json", "application/strategic-merge-patch+json")
 
 
@@ -112,7 +114,10 @@ class Api:
         if path in ANONYMOUS_PATHS:
             return Response(200, "ok")
         if path == "/openid/v1/jwks":
-            return Response(200, self.tokens.jwks(), {"Content-Type": "application/jwk-set+json"})
+            accepted = request.headers.get("Accept") or "*/*"
+            if _JWKS not in accepted and "*/*" not in accepted:
+                raise not_acceptable()
+            return Response(200, self.tokens.jwks(), {"Content-Type": _JWKS})
         address = request.headers.get("Host", "")
         if path == "/.well-known/openid-configuration":
             return Response(200, _issuer_metadata(address))

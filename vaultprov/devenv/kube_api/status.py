@@ -125,6 +125,10 @@ def expired(wanted: int, oldest: int) -> ApiError:
     return ApiError(410, "Expired", f"too old resource version: {wanted} ({oldest})")
 
 
+def not_acceptable() -> ApiError:
+    return ApiError(406, "NotAcceptable", "406: Not Acceptable", {})
+
+
 def unsupported_media_type(message: str) -> ApiError:
     return ApiError(415, "UnsupportedMediaType", message, {})
 

@@ -177,7 +177,8 @@ def with_audience(world: World) -> Iterable[Finding]:
             expected="a token made for the store's audience",
             cause="the legacy token has no audience, so a role with one refuses it",
             fix=Fix(
-                "take the Secret off the ServiceAccount, or upgrade External Secrets to 0.16",
+                "upgrade External Secrets to 0.16 or newer; where no controller puts it back "
+                "(Kubernetes 1.24 and newer), taking the Secret off the ServiceAccount is enough",
                 f"kubectl -n {account.namespace} patch serviceaccount {account.name} "
                 """--type merge -p '{"secrets":[]}'""",
             ),

@@ -296,6 +296,8 @@ def _age(store: Store, now: float) -> float:
 
 
 def _is_ready(pod: Mapping[str, Any]) -> bool:
+    if pod["metadata"].get("deletionTimestamp"):
+        return False  # it still says Ready while it ends
     conditions = (pod.get("status") or {}).get("conditions") or ()
     return any(c.get("type") == "Ready" and c.get("status") == "True" for c in conditions)
 

@@ -1,0 +1,144 @@
+"""onboard in a cluster with External Secrets: the way to Vault, the store, and the proof of it."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from tests.doctor.conftest import STORE, Clinic, dumped
+from tests.doctor.faults import DNS, default_deny
+from tests.doctor.faults_servers import black_hole_vault
+
+POLICY = ("networking.k8s.io/v1", "NetworkPolicy", "external-secrets", "vaultprov-egress-vault")
+STORE_KEY = "cluster/clustersecretstore/vault"
+POLICY_KEY = "cluster/networkpolicy/external-secrets/vaultprov-egress-vault"
+
+
+@pytest.fixture
+def bare(clinic: Clinic) -> Clinic:
+    """Without the store that the clinic comes with."""
+    clinic.delete(STORE)
+    return clinic
+
+
+def test_the_store_is_made_and_ready(bare: Clinic) -> None:
+    """And a second run writes nothing, and finds it Ready."""
+    done = bare.run("onboard", "--output", "json")
+    assert done.code == 0, done.out + done.err
+    assert done.actions()[STORE_KEY] == "create"
+    assert POLICY_KEY not in done.actions(keep=True)
+    assert any("would isolate the operand" in note for note in done.document["notes"])
+    ready = [c for c in done.document["checks"] if c["title"].startswith("ClusterSecretStore")]
+    assert [check["ok"] for check in ready] == [True]
+    again = bare.run("onboard", "--output", "json")
+    assert again.code == 0
+    assert again.actions() == {}
+    assert again.document["changed"] is False
+    bare.recover()
+    document = bare.diagnosed("--probe-login")
+    assert document["root"] is None, dumped(document)
+
+
+def test_where_policies_isolate_the_way_is_opened(bare: Clinic) -> None:
+    """DENY before, ALLOW after, by doctor's evaluation; and nothing else is opened."""
+    default_deny(bare)
+    assert bare.diagnosed()["root"]["id"] == "VP-NET-001"
+    done = bare.run("onboard", "--output", "json")
+    assert done.code == 0, done.out + done.err
+    assert done.actions()[POLICY_KEY] == "create"
+    spec = bare.get(POLICY)["spec"]
+    host, _, port = bare.bao.address.partition("://")[2].rpartition(":")
+    assert spec["egress"] == [
+        {
+            "to": [{"ipBlock": {"cidr": f"{host}/32"}}],
+            "ports": [{"protocol": "TCP", "port": int(port)}],
+        }
+    ]
+    bare.recover()
+    document = bare.diagnosed()
+    assert document["root"] is None, dumped(document)
+    assert bare.run("onboard", "--output", "json").actions() == {}
+
+
+def test_a_changed_address_is_drift(bare: Clinic) -> None:
+    default_deny(bare)
+    assert bare.run("onboard").code == 0
+    planned = bare.run("plan", "--output", "json", "--vault-cidr", "192.0.2.0/28")
+    assert planned.actions() == {POLICY_KEY: "update"}
+
+
+def test_a_policy_of_ours_that_alone_isolates_is_taken_away(bare: Clinic) -> None:
+    """NET-2, made by a run of before: the others that isolated are gone."""
+    default_deny(bare)
+    assert bare.run("onboard").code == 0
+    for name in ("deny-all-traffic", "allow-api-and-dns"):
+        bare.delete((*POLICY[:3], name))
+    done = bare.run("onboard", "--output", "json")
+    assert done.code == 0, done.out + done.err
+    assert done.actions() == {POLICY_KEY: "delete"}
+    assert bare.absent(POLICY)
+
+
+def test_neither_is_made_when_not_wanted(bare: Clinic) -> None:
+    default_deny(bare)
+    done = bare.run("onboard", "--no-store", "--no-egress", "--output", "json")
+    assert done.code == 0
+    assert done.actions() == {}
+    assert bare.absent(STORE)
+
+
+def test_a_store_of_others_is_kept_until_it_is_adopted(clinic: Clinic) -> None:
+    """The clinic's own store was made by hand, and names another path."""
+    clinic.store(path="elsewhere")
+    refused = clinic.run("onboard")
+    assert refused.code == 6
+    assert "--adopt" in refused.err
+    assert clinic.run("onboard", "--adopt").code == 0
+    assert clinic.get(STORE)["spec"]["provider"]["vault"]["path"] == "k8s_secrets"
+
+
+def test_a_store_for_each_namespace(bare: Clinic) -> None:
+    """Their namespaces and those of the role are one list."""
+    accounts = ("external-secrets/vault-secret-fetcher", "team-a/vault-secret-fetcher")
+    flags = [word for account in accounts for word in ("--service-account", account)]
+    done = bare.run("onboard", "--set", "store.kind=SecretStore", *flags, "--output", "json")
+    assert done.code == 0, done.out + done.err
+    made = {key for key, action in done.actions().items() if "secretstore" in key}
+    assert made == {
+        "cluster/secretstore/external-secrets/vault",
+        "cluster/secretstore/team-a/vault",
+    }
+    role = bare.read("auth/smaug-k8s/role/moc-ops")
+    assert set(role["bound_service_account_namespaces"]) == {"external-secrets", "team-a"}
+
+
+def test_a_store_that_does_not_get_ready_ends_with_the_root_cause(bare: Clinic) -> None:
+    """The run ends with what doctor would have said, and its command."""
+    black_hole_vault(bare)
+    done = bare.run("onboard", "--set", f"store.server={bare.extra.pop('HOLE')}")
+    assert done.code == 1
+    assert "root cause VP-NET-009" in done.err, done.out + done.err
+
+
+def _ports(step: dict[str, Any]) -> list[int]:
+    """Of the rules that a plan adds."""
+    rules = step["fields"]["spec[egress]"]["to"]
+    return [port["port"] for rule in rules for port in rule["ports"]]
+
+
+def test_dns_is_opened_where_a_name_has_to_be_looked_up(bare: Clinic) -> None:
+    """With DNS open already it is not opened again."""
+    server = bare.bao.address.replace("127.0.0.1", "localhost")
+    api = {"ports": [{"protocol": "TCP", "port": int(bare.lab.kube.server.rpartition(":")[2])}]}
+    bare.policy("deny-all-traffic", [])
+    bare.policy("allow-api", [api])
+    planned = bare.run("plan", "--set", f"store.server={server}", "--output", "json")
+    (step,) = [s for s in planned.document["steps"] if s["key"] == POLICY_KEY]
+    ports = _ports(step)
+    assert 53 in ports
+    bare.policy("allow-dns", [DNS])
+    planned = bare.run("plan", "--set", f"store.server={server}", "--output", "json")
+    (step,) = [s for s in planned.document["steps"] if s["key"] == POLICY_KEY]
+    ports = _ports(step)
+    assert 53 not in ports

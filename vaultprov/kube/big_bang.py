@@ -1,0 +1,88 @@
+"""Override values for Big Bang's charts of External Secrets and Vault, as a values file holds them.
+
+The form is that of Big Bang 3 (docs of its package external-secrets, "Deploy Standardized ESO
+ClusterSecretStore for Hashicorp Vault"). Big Bang 4 moves packages from `addons` to `packages` and
+`istio` and `networkPolicies` below `bb-common`; its `scripts/migrate-values-3-to-4.sh` converts.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from vaultprov.errors import ConfigError
+from vaultprov.kube.istio import POD_LABEL, authorization
+from vaultprov.kube.store import KubernetesLogin, StoreSpec
+
+Values = dict[str, Any]
+
+
+def external_secrets_values(spec: StoreSpec) -> Values:
+    """Turns on egress to Vault, the pod label that Vault's policy asks for, and the store.
+
+    Raises ConfigError for what the chart's list of stores has no field for: a Vault namespace, a
+    CA, conditions; a ClusterSecretStore of our own can have them.
+    """
+    _only_what_the_chart_knows(spec)
+    store = {
+        "name": spec.name,
+        "source": {
+            "provider": "vault",
+            "server": spec.server,
+            "path": spec.path,
+            "version": "v2",
+            "auth": _auth(spec),
+        },
+    }
+    values = {
+        "networkPolicies": {"enabled": True},
+        "upstream": {"podLabels": dict(POD_LABEL)},
+        "clusterSecretStoreConfiguration": {"enabled": True, "clusterSecretStoreList": [store]},
+    }
+    return {"addons": {"externalSecrets": {"enabled": True, "values": values}}}
+
+
+def vault_values(operand_namespace: str = "external-secrets", port: int = 8200) -> Values:
+    """Lets the operand's namespace through the deny-all AuthorizationPolicy of the Vault chart."""
+    policy = {
+        "name": f"allow-{operand_namespace}",
+        "enabled": True,
+        "spec": authorization(operand_namespace, port),
+    }
+    values = {"istio": {"hardened": {"customAuthorizationPolicies": [policy]}}}
+    return {"addons": {"vault": {"values": values}}}
+
+
+def _auth(spec: StoreSpec) -> Values:
+    login = spec.login
+    if isinstance(login, KubernetesLogin):
+        return {
+            "type": "kubernetes",
+            "mountPath": login.mount,
+            "role": login.role,
+            "serviceAccountRef": {"name": login.account, "namespace": login.namespace},
+        }
+    return {
+        "type": "token",
+        "secretName": login.secret,
+        "namespace": login.namespace,
+        "key": login.key,
+    }
+
+
+def _only_what_the_chart_knows(spec: StoreSpec) -> None:
+    given = {
+        "a Vault namespace": spec.vault_namespace,
+        "a CA": spec.ca_pem or spec.ca,
+        "conditions": spec.conditions,
+        "retries": spec.retries,
+        "a refresh interval": spec.refresh,
+        "audiences": isinstance(spec.login, KubernetesLogin) and spec.login.audiences,
+    }
+    lacking = [what for what, value in given.items() if value]
+    if lacking:
+        raise ConfigError(
+            f"Big Bang's chart has no field for {', '.join(lacking)} of store {spec.name}",
+            hint="leave the chart's list of stores off and apply the ClusterSecretStore itself",
+        )
+    if not spec.login.namespace:
+        raise ConfigError(f"store {spec.name} needs the namespace that it logs in from")

@@ -1,0 +1,158 @@
+"""What only a live cluster knows of its External Secrets, read before anything is planned.
+
+It reads with doctor's eyes, so that what `onboard` opens is what doctor would have found closed.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+from dataclasses import dataclass
+from typing import Any
+
+from vaultprov.doctor.checks.network import nodes
+from vaultprov.doctor.egress import Egress, egress, in_cluster
+from vaultprov.doctor.network import Url
+from vaultprov.doctor.proxy import proxy_for
+from vaultprov.doctor.world import World
+from vaultprov.errors import ConfigError, Denied, Error
+from vaultprov.kube import egress as kube_egress
+from vaultprov.kube import ingress as kube_ingress
+from vaultprov.kube.decision import Action, Decision, Workload
+from vaultprov.kube.destinations import (
+    KUBE_DNS,
+    OPENSHIFT_DNS,
+    Destination,
+    Pods,
+    addresses,
+    cidrs,
+)
+from vaultprov.model import EgressMode
+from vaultprov.netpol import Peer
+
+_ABSENT = (
+    "External Secrets is not installed in the cluster, so it gets no store and no egress policy: "
+    "install it and run the same command again"
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Surroundings:
+    """What was found. version: of the stores' API, "" without External Secrets.
+
+    decisions: about NetworkPolicies. notes: what a reader has to know, a sentence each.
+    """
+
+    version: str = ""
+    decisions: tuple[Decision, ...] = ()
+    notes: tuple[str, ...] = ()
+
+
+def survey(world: World) -> Surroundings:
+    """Looks at the operand and the policies around it. What may not be looked at is a note."""
+    try:
+        version = (world.store_version() or "").rpartition("/")[2]
+    except Denied as error:
+        return Surroundings(notes=(f"no store and no egress policy: {error.message}",))
+    if not version:
+        return Surroundings(notes=(_ABSENT,))
+    if world.case.onboarding.egress.mode is EgressMode.NONE:
+        return Surroundings(version)
+    try:
+        decisions = _decisions(world)
+    except Error as error:
+        told = f"the way from External Secrets to Vault could not be looked at: {error.message}"
+        return Surroundings(version, notes=(told,))
+    if not decisions:
+        told = "no Deployment of External Secrets was found, so its way to Vault was not looked at"
+        return Surroundings(version, notes=(told,))
+    notes = [f"egress: {decisions[0].why}"] if decisions[0].action is Action.NOTHING else []
+    notes += [warning for decision in decisions for warning in decision.warnings]
+    return Surroundings(version, decisions, tuple(notes))
+
+
+def _decisions(world: World) -> tuple[Decision, ...]:
+    found = egress(world)
+    if found is None:
+        return ()
+    wish, url = world.case.onboarding.egress, Url.parse(world.case.onboarding.store.server)
+    operand = Workload.of_deployment(
+        found.operand.body, world.namespace_labels(found.operand.namespace)
+    )
+    proxy = proxy_for(url, found.operand.environment)
+    reached = proxy or url
+    inside = in_cluster(reached.host)
+    pods = _pods(world, found, reached, *inside) if inside else None
+    request = kube_egress.Request(
+        operand,
+        found.everywhere,
+        (pods,) if pods else _addresses(world, reached, wish.cidrs, alone=proxy is not None),
+        f"proxy {proxy.host}" if proxy else url.host,
+        () if _is_address(reached.host) else _resolvers(world, found),
+        wish.mode,
+        found.unmodelled() if found.policies else (),
+    )
+    decided = [kube_egress.decide(request)]
+    if pods is not None:
+        decided.append(kube_ingress.decide(operand, pods, found.everywhere))
+    return tuple(decided)
+
+
+def _addresses(
+    world: World, url: Url, given: tuple[str, ...], *, alone: bool
+) -> tuple[Destination, ...]:
+    """Every address of the server and, unless it stands alone, of the nodes behind it."""
+    if given:
+        return cidrs(given, url.port)
+    found = list(addresses(world.addresses(url.host), url.port))
+    for node in () if alone else _nodes(world):
+        found += addresses(world.addresses(node.host), node.port)
+    return tuple(dict.fromkeys(found))
+
+
+def _nodes(world: World) -> tuple[Url, ...]:
+    """Nodes that do not resolve here are left to doctor, which says so."""
+    try:
+        return tuple(n for n in nodes(world, world.planned()) if world.addresses(n.host))
+    except Error:
+        return ()  # without a Vault half nobody tells
+
+
+def _pods(world: World, found: Egress, url: Url, namespace: str, name: str) -> Pods:
+    """Vault's pods behind its Service. Raises ConfigError for a Service without a selector."""
+    service = world.get("v1", "Service", name, namespace)
+    if service is None:
+        raise ConfigError(f"Service {namespace}/{name} of {url} does not exist")
+    selector: dict[str, str] = (service.get("spec") or {}).get("selector") or {}
+    if not selector:
+        raise ConfigError(
+            f"Service {namespace}/{name} has no selector", hint="give --vault-cidr ADDRESS/32"
+        )
+    endpoints = tuple(peer for peer in found.peers(url) if peer.pod is not None)
+    port = _target_port(service, endpoints, url.port)
+    return Pods(namespace, selector, port, world.namespace_labels(namespace), endpoints)
+
+
+def _target_port(service: Any, endpoints: tuple[Peer, ...], port: int) -> int:
+    if endpoints:
+        return endpoints[0].port
+    ports = (service.get("spec") or {}).get("ports") or ()
+    target = next((each.get("targetPort") for each in ports if each.get("port") == port), port)
+    return target if isinstance(target, int) else port
+
+
+def _resolvers(world: World, found: Egress) -> tuple[Destination, ...]:
+    openshift = world.get("v1", "Service", "dns-default", "openshift-dns")
+    default = OPENSHIFT_DNS if openshift else KUBE_DNS
+    endpoints = tuple(
+        way.peer for way in found.to_dns() if way.peer.pod is not None and way.peer.port
+    )
+    labels = world.namespace_labels(default.namespace)
+    return (Pods(default.namespace, default.selector, default.port, labels, endpoints),)
+
+
+def _is_address(host: str) -> bool:
+    try:
+        ipaddress.ip_address(host)
+    except ValueError:
+        return False
+    return True
