@@ -30,8 +30,8 @@ from vaultprov.model import EgressMode
 from vaultprov.netpol import Peer
 
 _ABSENT = (
-    "External Secrets is not installed in the cluster, so it gets no store and no egress policy: "
-    "install it and run the same command again"
+    "External Secrets is not installed: no store and no egress policy; install it and run this "
+    "again"
 )
 
 
