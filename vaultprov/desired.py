@@ -80,11 +80,15 @@ def cluster_side_resources(
     resources: list[Resource] = []
     for decision in decisions:
         entry = decision.action is Action.CONFIG_ENTRY
-        resources += [Manifest(body, entry=entry) for body in decision.objects]
+        resources += [
+            Manifest(body, entry=entry, spared="--no-egress") for body in decision.objects
+        ]
         resources += [Manifest(body, absent=True) for body in decision.obsolete]
     ways = tuple(resource.key for resource in resources)
     if onboarding.store.enabled:
-        resources += [Manifest(each, after=ways) for each in stores(onboarding, version)]
+        resources += [
+            Manifest(each, after=ways, spared="--no-store") for each in stores(onboarding, version)
+        ]
     if only is Only.BOTH:
         names = Names.of(onboarding)
         role = Key("vault/role", joined(names.auth_mount, names.role))

@@ -188,7 +188,7 @@ class Store:
     enabled: bool = True
     name: str = "vault"
     kind: StoreKind = StoreKind.CLUSTER
-    server: str = ""
+    server: str = "https://127.0.0.1:8200"
     vault_namespace: str = ""
     ca_file: Path | None = None
     namespaces: tuple[str, ...] = ()

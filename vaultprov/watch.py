@@ -3,14 +3,11 @@
 from __future__ import annotations
 
 import os
-import signal
 import tempfile
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable, Mapping
 from datetime import datetime
 from pathlib import Path
-from types import FrameType
 from typing import Any
 
 from vaultprov.doctor.diagnose import diagnose
@@ -34,24 +31,23 @@ def look(
     if options["metrics_file"] and not options["metrics_file"].parent.is_dir():
         raise ConfigError(f"{options['metrics_file'].parent} is no folder")
     seen, last_success = None, None
-    with _interruptible():
-        while True:
-            diagnosis, expires = _once(options, environ, warn)
-            if diagnosis.exit_code == 0:
-                last_success = time.time()
-            if options["metrics_file"]:
-                now = time.time()
-                _write(
-                    options["metrics_file"],
-                    prometheus.text(diagnosis, now, expires, last_success),
-                )
-            states = human.summary(diagnosis.answers)
-            if states != seen:
-                echo(_report(diagnosis, options["output"]))
-            seen = states
-            if not options["watch"]:
-                return diagnosis.exit_code
-            time.sleep(options["watch"])
+    while True:
+        diagnosis, expires = _once(options, environ, warn)
+        if diagnosis.exit_code == 0:
+            last_success = time.time()
+        if options["metrics_file"]:
+            now = time.time()
+            _write(
+                options["metrics_file"],
+                prometheus.text(diagnosis, now, expires, last_success),
+            )
+        states = human.summary(diagnosis.answers)
+        if states != seen:
+            echo(_report(diagnosis, options["output"]))
+        seen = states
+        if not options["watch"]:
+            return diagnosis.exit_code
+        time.sleep(options["watch"])
 
 
 def _once(
@@ -83,21 +79,11 @@ def _report(diagnosis: Diagnosis, form: str) -> Iterable[str]:
 def _write(file: Path, text: str) -> None:
     """At once or not at all: a collector never reads half a file."""
     handle, name = tempfile.mkstemp(dir=file.parent, prefix=f".{file.name}.")
-    with os.fdopen(handle, "w", encoding="utf-8") as temporary:
-        temporary.write(text)
-    Path(name).chmod(0o644)
-    Path(name).replace(file)
-
-
-@contextmanager
-def _interruptible() -> Iterator[None]:
-    """SIGTERM ends a run as Ctrl-C does: what it started in the cluster is removed."""
-
-    def stop(_signal: int, _frame: FrameType | None) -> None:
-        raise KeyboardInterrupt
-
-    before = signal.signal(signal.SIGTERM, stop)
     try:
-        yield
-    finally:
-        signal.signal(signal.SIGTERM, before)
+        with os.fdopen(handle, "w", encoding="utf-8") as temporary:
+            temporary.write(text)
+        Path(name).chmod(0o644)
+        Path(name).replace(file)
+    except OSError as error:
+        Path(name).unlink(missing_ok=True)
+        raise ConfigError(f"{file} cannot be written: {error}") from error

@@ -23,7 +23,7 @@ def _unbind_name(c: Clinic) -> None:
 
 
 def _own_isolation(c: Clinic) -> None:
-    c.policy("allow-vault", [{"ports": [{"protocol": "TCP", "port": 8200}]}])
+    c.policy("allow-vault", [{"ports": [{"protocol": "TCP", "port": _vault_port(c)}]}])
 
 
 DNS = {"ports": [{"protocol": "UDP", "port": 53}, {"protocol": "TCP", "port": 53}]}

@@ -6,8 +6,11 @@ Nothing heavy is imported before a command needs it: `--help` costs click and no
 from __future__ import annotations
 
 import os
+import signal
 import sys
+import threading
 from itertools import pairwise
+from types import FrameType
 
 import click
 
@@ -23,6 +26,7 @@ def main(argv: list[str] | None = None) -> int:
     """Runs the command line; the exit code. Never a traceback: a bug of ours says so (4)."""
     words = sys.argv[1:] if argv is None else argv
     try:
+        _end_as_with_ctrl_c()
         code = cli.main(args=words, prog_name="vaultprov", standalone_mode=False)
     except click.ClickException as error:
         error.show()
@@ -38,6 +42,18 @@ def main(argv: list[str] | None = None) -> int:
         # Without the exception's own text: of a value that nobody foresaw, it may be a secret.
         return _failed(words, Bug(f"this is a bug of vaultprov ({type(error).__name__})"))
     return code if isinstance(code, int) else 0
+
+
+def _end_as_with_ctrl_c() -> None:
+    """SIGTERM and a closed terminal leave through the same clean-up; only in a main thread."""
+
+    def stop(_signal: int, _frame: FrameType | None) -> None:
+        raise KeyboardInterrupt
+
+    if threading.current_thread() is threading.main_thread():
+        for number in (signal.SIGTERM, signal.SIGHUP):
+            if signal.getsignal(number) is signal.SIG_DFL:  # nohup ignores it, and so do we
+                signal.signal(number, stop)
 
 
 def _failed(words: list[str], error: Error, *, told: bool = False) -> int:

@@ -265,6 +265,8 @@ class KubeClient:
             )
         else:
             hint = f"check the kubeconfig: kubectl --context {self.context} cluster-info"
+        if isinstance(error, urllib3.exceptions.TimeoutError):
+            text = "it did not answer in time"
         reset = isinstance(
             error, urllib3.exceptions.ProtocolError | urllib3.exceptions.ReadTimeoutError
         )

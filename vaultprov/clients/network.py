@@ -47,7 +47,7 @@ class SocketNetwork:
 
     def handshake(self, url: Url, address: str, ca_pem: str | None) -> Attempt:
         def attempt() -> Attempt:
-            context = ssl.create_default_context(cadata=ca_pem)
+            context = _as_go(ssl.create_default_context(cadata=ca_pem))
             with (
                 socket.create_connection((address, url.port), SECONDS) as raw,
                 context.wrap_socket(raw, server_hostname=url.host) as secured,
@@ -88,6 +88,18 @@ class SocketNetwork:
             return _request(url, url.host, "POST", path, context, headers, json.dumps(body))
 
         return _timed(attempt)
+
+
+def _as_go(context: ssl.SSLContext) -> ssl.SSLContext:
+    """Judges as Go's crypto/x509 does, with which External Secrets looks at Vault's certificate.
+
+    Any certificate of the store's bundle is a root, an intermediate or the server's own too; a
+    common name is no host name; and no more is asked of extensions than that.
+    """
+    context.verify_flags |= ssl.VERIFY_X509_PARTIAL_CHAIN
+    context.verify_flags &= ~ssl.VERIFY_X509_STRICT
+    context.hostname_checks_common_name = False
+    return context
 
 
 def _request(

@@ -67,7 +67,9 @@ class Egress:
         self.pod = operand.pod(world.namespace_labels(operand.namespace))
         self.everywhere = world.items("networking.k8s.io/v1", "NetworkPolicy")
         self.policies = [
-            p for p in self.everywhere if p["metadata"].get("namespace") == operand.namespace
+            p
+            for p in self.everywhere
+            if p["metadata"].get("namespace", operand.namespace) == operand.namespace
         ]
 
     def unmodelled(self) -> tuple[str, ...]:

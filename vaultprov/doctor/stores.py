@@ -55,6 +55,7 @@ class Store:
     ca_bundle: str = ""
     ca_provider: Mapping[str, Any] | None = None
     vault_namespace: str = ""
+    login_namespace: str = ""  # where it logs in, if that is another one
     controller: str = ""
     retries: Mapping[str, Any] | None = None
     conditions: tuple[Mapping[str, Any], ...] = ()
@@ -118,6 +119,7 @@ def store_of(body: Mapping[str, Any]) -> Store | None:
         ca_bundle=str(vault.get("caBundle") or ""),
         ca_provider=vault.get("caProvider"),
         vault_namespace=str(vault.get("namespace") or ""),
+        login_namespace=str((vault.get("auth") or {}).get("namespace") or ""),
         controller=str(spec.get("controller") or ""),
         retries=spec.get("retrySettings"),
         conditions=tuple(spec.get("conditions") or ()),

@@ -16,7 +16,7 @@ from vaultprov.doctor.model import Missing, NotAsked, Vantage
 from vaultprov.doctor.network import Attempt, Network, Url
 from vaultprov.doctor.operand import Operand, find_operand
 from vaultprov.doctor.stores import GROUP, KINDS, Reference, Store, store_of
-from vaultprov.errors import ConfigError, Error
+from vaultprov.errors import ConfigError, Error, Unreachable
 from vaultprov.model import Onboarding, ServiceAccount
 from vaultprov.names import Names, joined
 from vaultprov.resource import Fields, KubePort, KubeReader, VaultPort
@@ -92,6 +92,7 @@ class World:
         self.stopped = threading.Event()  # set when the run is interrupted
         self._facts: dict[Hashable, _Once] = {}
         self._guard = threading.Lock()
+        self._silent: dict[str, Error] = {}  # what a server's silence raised, by server
 
     @property
     def ports(self) -> dict[str, Any]:
@@ -113,6 +114,17 @@ class World:
             raise fact.error
         value: T = fact.value
         return value
+
+    def _asked(self, server: str, ask: Callable[[], T]) -> T:
+        """`ask()`; but a server that let one question run into its time-out is not asked again."""
+        if (silent := self._silent.get(server)) is not None:
+            raise silent
+        try:
+            return ask()
+        except Unreachable as error:
+            if "did not answer in time" in error.message:
+                self._silent[server] = error
+            raise
 
     # The ways in.
 
@@ -179,7 +191,9 @@ class World:
 
     def read(self, path: str) -> Mapping[str, Any] | None:
         """GET of Vault's API; None when absent."""
-        return self.once(("vault", path), lambda: self.vault.read(path))
+        return self.once(
+            ("vault", path), lambda: self._asked("vault", lambda: self.vault.read(path))
+        )
 
     def auth_mount(self, mount: str) -> Mapping[str, Any] | None:
         """The entry of an auth mount in the listing; None when there is none."""
@@ -239,7 +253,8 @@ class World:
         """One object; None when absent."""
         metadata = {"name": name} | ({"namespace": namespace} if namespace else {})
         manifest = {"apiVersion": version, "kind": kind, "metadata": metadata}
-        return self.once(("get", version, kind, namespace, name), lambda: self.kube.get(manifest))
+        key = ("get", version, kind, namespace, name)
+        return self.once(key, lambda: self._asked("cluster", lambda: self.kube.get(manifest)))
 
     def items(
         self, version: str, kind: str, namespace: str | None = None, labels: str = ""
@@ -253,7 +268,9 @@ class World:
         """The same; None when the API does not know the kind."""
         return self.once(
             ("items", version, kind, namespace, labels),
-            lambda: self.kube.items(version, kind, namespace, labels),
+            lambda: self._asked(
+                "cluster", lambda: self.kube.items(version, kind, namespace, labels)
+            ),
         )
 
     def ask(self, review: Fields) -> dict[str, Any]:

@@ -77,8 +77,7 @@ def decide(request: Request) -> Decision:
     """
     if request.mode is EgressMode.NONE:
         return Decision(Action.NOTHING, "egress is left to others (--egress none)")
-    operand, namespace = request.operand, request.operand.pod.namespace
-    policies = within(request.policies, namespace)
+    policies = within(request.policies, request.operand.pod.namespace)
     own = [each for each in policies if _is_own(each)]
     others = [each for each in policies if not _is_own(each)]
     found = find(_flows(request, others), others)
@@ -92,28 +91,7 @@ def decide(request: Request) -> Decision:
         why = f"{', '.join(found.by)} already allows egress to {request.target}"
         warnings = doubts(_flows(request, policies), policies, request.unmodelled)
         return Decision(Action.NOTHING, why, warnings=warnings)
-    rules = egress_rules(request.destinations, _closed_dns(request, others))
-    ours = network_policy(NAME, namespace, operand.selector, rules)
-    after = [*others, ours]
-    warnings = (
-        *doubts(_flows(request, after), after, request.unmodelled),
-        *_misfit_warnings(request.destinations),
-    )
-    if found.standing is Standing.ALLOWED:
-        why = f"{', '.join(found.by)} allows egress to {request.target}, too; ours stays"
-    else:
-        why = f"the operand is isolated, and egress to {request.target} is closed: {found.reason}"
-    lasting = any(map(_is_operators, own))
-    if request.mode is EgressMode.CONFIG_ENTRY or lasting:
-        told = [_LASTING]
-        if lasting and request.mode is not EgressMode.CONFIG_ENTRY:
-            told.insert(0, "an entry of ours is in ExternalSecretsConfig/cluster, so it is kept")
-        if any(map(_is_ours, own)):
-            told.append(f"NetworkPolicy {namespace}/{NAME} of an earlier run may be deleted later")
-        return Decision(
-            Action.CONFIG_ENTRY, why, (config_entry(rules),), warnings=(*told, *warnings)
-        )
-    return Decision(Action.NETWORK_POLICY, why, (ours,), warnings=warnings)
+    return _wanted(request, own, others, found)
 
 
 def egress_rules(
@@ -163,6 +141,33 @@ def _free(
         warnings = (f"{told}: delete it by hand", *warnings)
     obsolete = tuple(bare(each, namespace) for each in own if _is_ours(each))
     return Decision(Action.NOTHING, why, obsolete=obsolete, warnings=warnings)
+
+
+def _wanted(
+    request: Request, own: Sequence[Policy], others: Sequence[Policy], found: Finding
+) -> Decision:
+    """Others isolate the pods, so ours only opens: as an entry if asked for or there already."""
+    namespace = request.operand.pod.namespace
+    rules = egress_rules(request.destinations, _closed_dns(request, others))
+    ours = network_policy(NAME, namespace, request.operand.selector, rules)
+    after = [*others, ours]
+    warnings = (
+        *doubts(_flows(request, after), after, request.unmodelled),
+        *_misfit_warnings(request.destinations),
+    )
+    if found.standing is Standing.ALLOWED:
+        why = f"{', '.join(found.by)} allows egress to {request.target}, too; ours stays"
+    else:
+        why = f"the operand is isolated, and egress to {request.target} is closed: {found.reason}"
+    lasting = any(map(_is_operators, own))
+    if request.mode is not EgressMode.CONFIG_ENTRY and not lasting:
+        return Decision(Action.NETWORK_POLICY, why, (ours,), warnings=warnings)
+    told = [_LASTING]
+    if lasting and request.mode is not EgressMode.CONFIG_ENTRY:
+        told.insert(0, "an entry of ours is in ExternalSecretsConfig/cluster, so it is kept")
+    if any(map(_is_ours, own)):
+        told.append(f"NetworkPolicy {namespace}/{NAME} of an earlier run may be deleted later")
+    return Decision(Action.CONFIG_ENTRY, why, (config_entry(rules),), warnings=(*told, *warnings))
 
 
 def _flows(request: Request, policies: Sequence[Policy]) -> list[Flow]:

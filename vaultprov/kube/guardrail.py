@@ -27,7 +27,7 @@ class Enforcement(StrEnum):
 
 
 _VAULT = "has(object.spec) && has(object.spec.provider) && has(object.spec.provider.vault)"
-_CHANGED = "request.operation == 'CREATE' || oldObject == null || object.spec != oldObject.spec"
+_CHANGED = "request.operation == 'CREATE' || !has(oldObject.spec) || object.spec != oldObject.spec"
 _HTTPS = "has(variables.vault.server) && variables.vault.server.lowerAscii().startsWith('https://')"
 # caBundle is text or bytes, depending on whether the API server knows the schema: size fits both.
 _CA = (

@@ -16,6 +16,7 @@ from vaultprov.redact import Secret
 from vaultprov.resource import Fields, Foreign, Io, Key, KubeRight, Right, State
 
 FIELD_MANAGER = "vaultprov"
+SYNC_WAVE = "argocd.argoproj.io/sync-wave"
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,7 +27,8 @@ class Manifest:
     immutable: fields that the API refuses to change: differing means replace.
     also: rights that writing it needs besides those on the object itself.
     wait: seconds to wait for the controller to fill in a token Secret; 0: there is none.
-    entry: only an entry in an object of others, which stays theirs. absent: it must not exist.
+    spared: the flag that leaves it out of a run. entry: only an entry in an object of others, which
+    stays theirs. absent: it must not exist.
     """
 
     body: Fields
@@ -35,6 +37,7 @@ class Manifest:
     wait: int = 0
     after: tuple[Key, ...] = ()
     required: str = ""
+    spared: str = ""
     entry: bool = False
     absent: bool = False
 
@@ -74,9 +77,13 @@ class Manifest:
         foreign = None
         if FIELD_MANAGER not in managers and not self.entry:
             names = ", ".join(sorted(filter(None, managers))) or "somebody else"
-            foreign = Foreign(f"is managed by {names}")
-            # Labels say whose an object is: of somebody else's object they are not ours to want.
+            leave = f"add --adopt to take it over, or {self.spared} to leave it"
+            foreign = Foreign(f"is managed by {names}", hint=leave if self.spared else "")
+            # Labels say whose an object is, and Argo CD's annotations who delivers it: of somebody
+            # else's object they are not ours to want.
             fields["metadata.labels"] = wanted.get("metadata.labels")
+            if set(wanted.get("metadata.annotations") or ()) == {SYNC_WAVE}:
+                fields["metadata.annotations"] = wanted["metadata.annotations"]
         attrs = {"uid": live["metadata"].get("uid")} | ({"token": token} if token else {})
         return State(fields, attrs, foreign)
 

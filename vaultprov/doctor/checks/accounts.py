@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import base64
+import json
+import shlex
 from collections.abc import Iterable
 from typing import Any
 
@@ -115,10 +117,16 @@ def _token_right(account: Reference, namespace: str, name: str) -> tuple[Fields,
     return role, binding
 
 
+def asks_back(world: World) -> bool:
+    """Whether Vault reviews tokens at the API server for any store: with JWT mounts it does not."""
+    stores = [store for store in world.stores() if store.logs_in]
+    return not stores or any(store.methods == ("kubernetes",) for store in stores)
+
+
 def reviewer_account(world: World) -> Iterable[Finding]:
     """VP-SA-003."""
     reviewer = world.case.onboarding.reviewer
-    if reviewer.mode is ReviewerMode.CLIENT:
+    if reviewer.mode is ReviewerMode.CLIENT or not asks_back(world):
         return
     account = Reference(reviewer.account.name, reviewer.account.namespace)
     found = world.account(account)
@@ -194,7 +202,8 @@ def secret_exists(world: World) -> Iterable[Finding]:
         found = world.get("v1", "Secret", reference.name, reference.namespace)
         subject = f"Secret {reference.namespace}/{reference.name}"
         create = f"kubectl -n {reference.namespace} create secret generic {reference.name}"
-        told = Fix("create it, or mend the reference", f"{create} --from-file={reference.key}=FILE")
+        key = shlex.quote(f"--from-file={reference.key}=FILE")
+        told = Fix("create it, or mend the reference", f"{create} {key}")
         if found is None:
             world.missed(subject)
             yield _no_secret(subject, store, "absent", told)
@@ -266,10 +275,17 @@ def sendable(world: World) -> Iterable[Finding]:
 
 
 def _clean(reference: Reference) -> str:
-    """The token goes from pipe to pipe: no file, no command line holds it."""
-    secret = f"kubectl -n {reference.namespace} %s secret %s{reference.name}"
+    """The token stays in the shell: no file and no command line of a process holds it.
+
+    Nothing is written if nothing was read; other keys of the Secret stay as they are.
+    """
+    secret = f"secret {reference.name}"
+    path = "{.data." + reference.key.replace(".", r"\.") + "}"
+    field = json.dumps(reference.key).replace("%", "%%")
+    form = shlex.quote('{"data":{' + field + ':"%s"}}')
     return (
-        f"{secret % ('get', '')} -o 'jsonpath={{.data.{reference.key}}}' | base64 -d | "
-        f"tr -d '[:space:]' | {secret % ('create', 'generic ')} "
-        f"--from-file={reference.key}=/dev/stdin --dry-run=client -o yaml | kubectl apply -f -"
+        f"t=$(kubectl -n {reference.namespace} get {secret} -o {shlex.quote('jsonpath=' + path)} | "
+        "base64 -d | tr -cd '[:graph:]' | base64 | tr -d '\\n') && "
+        f'[ -n "$t" ] && printf {form} "$t" | kubectl -n {reference.namespace} patch {secret} '
+        "--type merge --patch-file /dev/stdin"
     )

@@ -12,6 +12,7 @@ from vaultprov.doctor.operand import Operand
 from vaultprov.doctor.stores import GROUP, Store
 from vaultprov.doctor.world import World
 from vaultprov.errors import Denied, Unreachable
+from vaultprov.redact import scrub
 
 _CONFIG = ("operator.openshift.io/v1alpha1", "ExternalSecretsConfig")
 _PATIENCE = 120.0  # seconds after which a store without a status is one that nobody looks at
@@ -267,7 +268,7 @@ def held_up(world: World) -> Iterable[Finding]:
                 expected="stores that answer or fail at once",
                 cause="the operand has one worker, and this store holds it for about 60 s a time",
                 fix=Fix("mend or remove that store first", f"kubectl describe {store.resource}"),
-                evidence=(slow[:200],),
+                evidence=(scrub(slow)[:200],),
             )
     yield ok()
 

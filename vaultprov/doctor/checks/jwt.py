@@ -12,7 +12,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from vaultprov.doctor.checks.accounts import named_accounts
-from vaultprov.doctor.checks.remedies import patch_login
+from vaultprov.doctor.checks.remedies import config_path, patch_login, role_path
 from vaultprov.doctor.model import Confidence, Finding, Fix, Missing, Vantage, fail, ok, unknown
 from vaultprov.doctor.network import Reached, Url
 from vaultprov.doctor.stores import Reference, Store
@@ -72,19 +72,21 @@ def audience(world: World) -> Iterable[Finding]:
                 cause="a token with an audience is refused by a JWT role that binds none",
                 fix=Fix(
                     "bind it",
-                    f"{_write_role(store)} bound_audiences={carried[0]}" if carried else "",
+                    f"{_write_role(store)} bound_audiences={shlex.quote(carried[0])}"
+                    if carried
+                    else "",
                 ),
             )
 
 
 def _write_role(store: Store) -> str:
     """What is not given stays; but without its type the role would become one for OIDC."""
-    return f"vault write auth/{store.mount}/role/{store.role} role_type=jwt"
+    return f"vault write {role_path(store)} role_type=jwt"
 
 
 def _write_config(store: Store, config: Mapping[str, Any], change: Mapping[str, Any]) -> str:
     """A config is written as a whole: what is not given is forgotten (openbao `path_config.go`)."""
-    words = [f"vault write auth/{store.mount}/config"]
+    words = [f"vault write {config_path(store.mount)}"]
     for name, value in {**{field: config.get(field) for field in _CONFIG}, **change}.items():
         given = value if isinstance(value, list) else [value]
         words += [f"{name}={shlex.quote(str(each))}" for each in given if each]
@@ -110,17 +112,17 @@ def binding(world: World) -> Iterable[Finding]:
             yield ok("", subject)
             continue
         field, wanted, carried = wrong[0]
-        command = f"{_write_role(store)} {field}={carried}"
+        command = f"{_write_role(store)} {field}={shlex.quote(carried)}"
         if field == "bound_issuer":
             command = _write_config(store, config, {field: carried})
         elif " " in field:
-            command = f"vault read auth/{store.mount}/role/{store.role}"
+            command = f"vault read {role_path(store)}"
         yield fail(
             subject,
             f"{field} {wanted}; the token has {carried}",
             expected=carried,
             cause=f"the token's {field.removeprefix('bound_')} is not the one that Vault wants",
-            fix=Fix("bind the token's own", command),
+            fix=Fix("bind the token's own, unless others log in with this role, too", command),
         )
 
 
@@ -142,6 +144,7 @@ def keys(world: World) -> Iterable[Finding]:
             continue  # the keys come from a URL
         kid = header(world.token(account, store.audiences).token).get("kid")
         published = world.once("jwks", world.live.signing_keys)
+        published_pems = [pem for key in published if (pem := public_key_pem(key))]
         live = [
             pem
             for key in published
@@ -158,8 +161,8 @@ def keys(world: World) -> Iterable[Finding]:
                 expected=f"the key {kid or 'of the cluster'}",
                 cause="the cluster's signing key was replaced, or the keys are another cluster's",
                 fix=Fix(
-                    "give Vault the current key",
-                    _write_config(store, config, {"jwt_validation_pubkeys": [live[0]]}),
+                    "give Vault the keys that the cluster publishes, in place of the stored ones",
+                    _write_config(store, config, {"jwt_validation_pubkeys": published_pems}),
                 ),
             )
 
@@ -195,6 +198,6 @@ def key_source(world: World) -> Iterable[Finding]:
             f"{source}: {told}, from this machine",
             expected="an address that Vault can fetch keys from",
             cause="Vault cannot fetch the cluster's keys",
-            fix=Fix("name an address that Vault reaches", f"vault read auth/{store.mount}/config"),
+            fix=Fix("name an address that Vault reaches", f"vault read {config_path(store.mount)}"),
             confidence=Confidence.MEDIUM,
         )

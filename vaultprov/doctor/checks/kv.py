@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Iterable, Mapping
 from typing import Any
 
@@ -13,6 +14,7 @@ from vaultprov.doctor.stores import Store
 from vaultprov.doctor.world import World
 from vaultprov.errors import Denied, LoginFailed
 from vaultprov.names import joined
+from vaultprov.redact import scrub
 from vaultprov.resource import VaultPort
 from vaultprov.vault.acl import granted
 
@@ -184,16 +186,23 @@ def secret_exists(world: World) -> Iterable[Finding]:
         keys = missing or keys_of(body)
         yield fail(
             name,
-            f"Vault has no {', '.join(keys)}" if missing else told[:200],
+            f"Vault has no {', '.join(keys)}" if missing else scrub(told)[:200],
             expected="the secret and the property that it names",
             cause="the key was never written, was deleted, or the property is called otherwise",
             fix=Fix(
                 "write it, or mend the key",
-                f"vault kv put -mount={store.path if store else 'MOUNT'} "
-                f"{keys[0] if keys else 'KEY'} PROPERTY=-",
+                _write_command(store, keys, fresh=bool(missing)),
             ),
             confidence=Confidence.HIGH if missing else Confidence.MEDIUM,
         )
+
+
+def _write_command(store: Store | None, keys: tuple[str, ...], *, fresh: bool) -> str:
+    """Of a secret that is there only the property is added: `put` would drop the others."""
+    mount = store.path if store else "MOUNT"
+    key = keys[0].removeprefix(f"{mount}/").removeprefix("data/") if keys else "KEY"
+    verb = "put" if fresh else "patch"
+    return f"vault kv {verb} {shlex.quote(f'-mount={mount}')} {shlex.quote(key)} PROPERTY=-"
 
 
 def _absent(world: World, store: Store, body: Mapping[str, Any]) -> tuple[str, ...]:

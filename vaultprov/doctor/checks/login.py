@@ -13,7 +13,7 @@ import yaml
 from vaultprov.doctor.checks.accounts import named_accounts
 from vaultprov.doctor.checks.remedies import onboard, patch_login, set_role
 from vaultprov.doctor.logins import oracle, unsigned
-from vaultprov.doctor.model import Confidence, Finding, Missing, fail, ok, unknown, warn
+from vaultprov.doctor.model import Confidence, Finding, Fix, Missing, fail, ok, unknown, warn
 from vaultprov.doctor.stores import Reference, Store
 from vaultprov.doctor.world import World
 from vaultprov.jwt import claims
@@ -278,9 +278,7 @@ def cidrs(world: World) -> Iterable[Finding]:
             expected="the address from which Vault sees the operand",
             cause="the role takes logins from other addresses only; Vault answers the rest with a "
             "bare `permission denied`",
-            fix=set_role(
-                store, world, "token_bound_cidrs", '""', "take the limit away, or widen it"
-            ),
+            fix=set_role(store, world, "token_bound_cidrs", "", "take the limit away, or widen it"),
             confidence=Confidence.MEDIUM,
         )
 
@@ -355,13 +353,7 @@ def audience(world: World) -> Iterable[Finding]:
                 "no audience",
                 expected="an audience, and the store asking for it",
                 cause="the role takes tokens that were made for anybody, the API server included",
-                fix=set_role(
-                    store,
-                    world,
-                    "audience",
-                    (store.audiences or (world.case.onboarding.audience,))[0],
-                    "set it once every store of the role asks for it",
-                ),
+                fix=_give_audience(world, store),
             )
             continue
         carried = store.audiences or _default_audiences(world, account)
@@ -379,6 +371,20 @@ def audience(world: World) -> Iterable[Finding]:
                 "ask for the role's audience",
             ),
         )
+
+
+def _give_audience(world: World, store: Store) -> Fix:
+    """The stores first: a role with an audience refuses every token that was not made for it."""
+    wanted = world.case.onboarding.audience
+    for each in world.stores():
+        if (each.mount, each.role) == (store.mount, store.role) and wanted not in each.audiences:
+            asked = [*each.audiences, wanted]
+            return patch_login(
+                each,
+                {"serviceAccountRef": {"audiences": asked}},
+                "let every store of the role ask for the audience; then give it to the role",
+            )
+    return set_role(store, world, "audience", wanted, "every store asks for it, so the role may")
 
 
 def _default_audiences(world: World, account: Reference) -> tuple[str, ...]:

@@ -8,7 +8,7 @@ from typing import Any
 
 from vaultprov.doctor.checks.remedies import manifest
 from vaultprov.doctor.egress import Egress, Way, egress, in_cluster
-from vaultprov.doctor.model import Confidence, Finding, Fix, Status, fail, ok, unknown
+from vaultprov.doctor.model import Confidence, Finding, Fix, Status, fail, ok, unknown, warn
 from vaultprov.doctor.network import Attempt, Reached, Url
 from vaultprov.doctor.proxy import proxy_for
 from vaultprov.doctor.stores import Store
@@ -57,19 +57,29 @@ def not_cut_off(world: World) -> Iterable[Finding]:
 
 
 def _drop_or_open(found: Egress, isolating: tuple[str, ...]) -> Fix:
-    """One policy alone did it: without it all is open again. Of several, none may be dropped."""
-    if len(isolating) == 1:
+    """A policy of ours that did it alone may go; one of others may be there for a good reason."""
+    if len(isolating) == 1 and _is_ours(found, isolating[0]):
         namespace, _, name = isolating[0].partition("/")
         return Fix(
             "take the policy away: without it nothing isolates the pods",
             f"kubectl -n {namespace} delete networkpolicy {name}",
         )
+    resolver = next((way.peer.port for way in found.to_dns()), 53)
     rules: list[dict[str, Any]] = [
-        {"ports": [{"protocol": protocol, "port": 53} for protocol in ("UDP", "TCP")]},
+        {"ports": [{"protocol": protocol, "port": resolver} for protocol in ("UDP", "TCP")]},
         {"ports": [{"protocol": "TCP", "port": way.peer.port} for way in found.to_api()[:1]]},
     ]
     body = policy(found, "vaultprov-egress-base", rules)
     return Fix("open DNS and the API server", "kubectl apply -f -", manifest(body))
+
+
+def _is_ours(found: Egress, name: str) -> bool:
+    namespace, _, bare = name.partition("/")
+    for body in found.everywhere:
+        metadata = body["metadata"]
+        if (metadata.get("namespace"), metadata["name"]) == (namespace, bare):
+            return bool(LABELS.items() <= (metadata.get("labels") or {}).items())
+    return False
 
 
 def to_api(world: World) -> Iterable[Finding]:
@@ -296,8 +306,19 @@ def port_open(world: World) -> Iterable[Finding]:
             continue
         tried = {a: world.connect(a, store.url.port) for a in addresses}
         shut = {a: each for a, each in tried.items() if each.reached is not Reached.OK}
-        if not shut:
-            yield ok(f"{len(tried)} of {len(tried)} addresses", store.server)
+        if len(shut) < len(tried):
+            told = f"{len(tried) - len(shut)} of {len(tried)} addresses"
+            yield (
+                ok(told, store.server)
+                if not shut
+                else warn(
+                    store.server,
+                    f"{told} answer; not {', '.join(shut)}",
+                    expected="every address of its name",
+                    cause="one address of Vault's name does not answer this machine",
+                    fix=Fix("see whether that node runs", f"vault status -address={store.url}"),
+                )
+            )
         elif _works_for_the_operand(world, store):
             yield unknown(
                 f"{_attempts(shut)} from this machine, but the store is Ready",

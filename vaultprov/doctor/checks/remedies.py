@@ -12,6 +12,7 @@ import yaml
 from vaultprov.doctor.model import Fix
 from vaultprov.doctor.stores import Store
 from vaultprov.doctor.world import World
+from vaultprov.names import joined
 
 
 def onboard(world: World, text: str, *flags: str) -> Fix:
@@ -41,7 +42,17 @@ def set_role(store: Store, world: World, field: str, value: str, text: str) -> F
     role = world.role(store.mount, store.role) or {}
     selector = str(role.get("bound_service_account_namespace_selector") or "")
     kept = f" bound_service_account_namespace_selector={shlex.quote(selector)}" if selector else ""
-    return Fix(text, f"vault write auth/{store.mount}/role/{store.role} {field}={value}{kept}")
+    return Fix(text, f"vault write {role_path(store)} {field}={shlex.quote(value)}{kept}")
+
+
+def role_path(store: Store) -> str:
+    """For a command. Whoever may write a store chooses these names, so they are quoted."""
+    return shlex.quote(joined("auth", store.mount, "role", store.role))
+
+
+def config_path(mount: str) -> str:
+    """For a command, quoted as well."""
+    return shlex.quote(joined("auth", mount, "config"))
 
 
 def manifest(*objects: Mapping[str, Any]) -> str:

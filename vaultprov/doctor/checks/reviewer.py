@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Iterable, Mapping
 from datetime import datetime
 from typing import Any
 
 from vaultprov.certificates import fingerprints
-from vaultprov.doctor.checks.accounts import named_accounts
+from vaultprov.doctor.checks.accounts import asks_back, named_accounts
 from vaultprov.doctor.checks.login import kubernetes_roles
-from vaultprov.doctor.checks.remedies import onboard, patch_login
+from vaultprov.doctor.checks.remedies import config_path, onboard, patch_login
 from vaultprov.doctor.logins import BLACK_HOLE, login
 from vaultprov.doctor.model import Confidence, Finding, Fix, Missing, fail, ok, unknown, warn
 from vaultprov.doctor.network import Attempt, Reached, Url
@@ -86,6 +87,7 @@ def issuer(world: World) -> Iterable[Finding]:
         if has == wanted:
             yield ok(f"it is {wanted}, as it should be", f"auth/{mount}/config")
             continue
+        path = config_path(mount)
         yield fail(
             f"auth/{mount}/config",
             f"takes tokens of issuer {wanted} only; the cluster's have {has or 'another'}",
@@ -93,8 +95,8 @@ def issuer(world: World) -> Iterable[Finding]:
             cause="the mount checks the issuer, and the cluster's tokens have another",
             fix=Fix(
                 "switch the check off and let onboarding write the rest again",
-                f"vault write auth/{mount}/config kubernetes_host={host_of(config)} "
-                f'kubernetes_ca_cert="$(vault read -field=kubernetes_ca_cert auth/{mount}/config)" '
+                f"vault write {path} kubernetes_host={shlex.quote(host_of(config))} "
+                f'kubernetes_ca_cert="$(vault read -field=kubernetes_ca_cert {path})" '
                 "disable_local_ca_jwt=true disable_iss_validation=true "
                 f"&& vaultprov onboard {world.case.who}",
             ),
@@ -283,7 +285,7 @@ def _expiry(world: World, mount: str) -> float | None:
 def may_review(world: World) -> Iterable[Finding]:
     """VP-REV-002."""
     onboarding = world.case.onboarding
-    if onboarding.reviewer.mode is ReviewerMode.CLIENT:
+    if onboarding.reviewer.mode is ReviewerMode.CLIENT or not asks_back(world):
         return
     account = onboarding.reviewer.account
     reference = Reference(account.name, account.namespace)

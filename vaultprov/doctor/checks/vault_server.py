@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import shlex
 from collections.abc import Iterable
 
 from vaultprov.doctor.checks.remedies import patch_provider
@@ -143,7 +144,10 @@ def serving(world: World) -> Iterable[Finding]:
                 "not initialised",
                 expected="initialised and unsealed",
                 cause="Vault was never initialised: this may be a new and empty one",
-                fix=Fix("initialise it", f"vault operator init -address={store.server}"),
+                fix=Fix(
+                    "initialise it",
+                    f"vault operator init {shlex.quote(f'-address={store.server}')}",
+                ),
             )
         elif body.get("sealed"):
             yield fail(
@@ -151,12 +155,18 @@ def serving(world: World) -> Iterable[Finding]:
                 "sealed",
                 expected="unsealed",
                 cause="Vault is sealed: it restarted, or somebody sealed it",
-                fix=Fix("unseal it", f"vault operator unseal -address={store.server}"),
+                fix=Fix(
+                    "unseal it", f"vault operator unseal {shlex.quote(f'-address={store.server}')}"
+                ),
             )
-        elif told.body is None:
+        elif told.body is None or "initialized" not in body:
             yield _not_vault(store, address, told)
         else:
             yield ok(f"version {body.get('version', 'unknown')}", node)
+
+
+def _at(store: Store) -> str:
+    return shlex.quote(f"-address={store.server}")
 
 
 def _not_vault(store: Store, address: str, told: Attempt) -> Finding:
@@ -169,7 +179,7 @@ def _not_vault(store: Store, address: str, told: Attempt) -> Finding:
         f"status {told.status}, {told.detail!r}",
         expected="Vault's own health report",
         cause="something else answers in Vault's place: a proxy, a router, a mesh",
-        fix=Fix("see what it is", f"curl -k {store.server}/v1/sys/health"),
+        fix=Fix("see what it is", f"curl -k {shlex.quote(store.server + '/v1/sys/health')}"),
     )
 
 
@@ -260,10 +270,12 @@ def _limited(subject: str, words: str, evidence: tuple[str, ...] = ()) -> Findin
 
 def namespace_exists(world: World) -> Iterable[Finding]:
     """VP-VLT-004."""
-    ours = world.case.vault_namespace.strip("/")
+    ours, names = world.case.vault_namespace.strip("/"), world.names
     for store in world.live_stores() if world.has_kube else ():
-        theirs = store.vault_namespace.strip("/")
-        if theirs != ours:
+        theirs = (store.login_namespace or store.vault_namespace).strip("/")
+        if theirs != ours and (store.mount, store.role) != (names.auth_mount, names.role):
+            yield Finding(Status.SKIPPED, str(store), f"of another Vault namespace, {theirs}")
+        elif theirs != ours:
             yield fail(
                 str(store),
                 f"Vault namespace {theirs or '(root)'}",
