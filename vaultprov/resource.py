@@ -182,6 +182,9 @@ class KubeReader(Protocol):
         None when the API does not know the kind.
         """
 
+    def versions(self, group: str) -> tuple[str, ...]:
+        """The versions of an API group that are served, such as `v1`; empty when it is unknown."""
+
 
 class KubePort(KubeReader, Protocol):
     """What we need of the Kubernetes API. Objects are the API's own JSON."""

@@ -397,3 +397,9 @@ def test_the_signing_keys_check_a_token(cluster: KubeSubject, account: ServiceAc
     named = header(granted.token)["kid"]
     (key,) = [key for key in cluster.port.signing_keys() if key["kid"] == named]
     assert (public_key_pem(key) or "").startswith("-----BEGIN PUBLIC KEY-----")
+
+
+def test_the_versions_of_a_group(cluster: KubeSubject) -> None:
+    """Those that are served; none of a group that nobody knows."""
+    assert "v1" in cluster.port.versions("rbac.authorization.k8s.io")
+    assert cluster.port.versions("nobody.example.org") == ()

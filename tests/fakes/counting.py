@@ -75,6 +75,9 @@ class CountingKube:
     ) -> list[dict[str, Any]] | None:
         return self.port.items(version, kind, namespace, labels)
 
+    def versions(self, group: str) -> tuple[str, ...]:
+        return self.port.versions(group)
+
     def create(self, manifest: Fields) -> dict[str, Any]:
         self.writes.append(f"create {manifest['kind']}")
         return self.port.create(manifest)

@@ -180,6 +180,11 @@ class FakeKube:
             and wanted.items() <= (body["metadata"].get("labels") or {}).items()
         ]
 
+    def versions(self, group: str) -> tuple[str, ...]:
+        self._check_serving()
+        named = (served.partition("/") for served in _SERVED)
+        return tuple(version for name, _, version in named if name == group)
+
     def create(self, manifest: Fields) -> dict[str, Any]:
         with self.cluster.changed:
             self._check("create", manifest)

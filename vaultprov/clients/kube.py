@@ -51,6 +51,11 @@ class KubeClient:
             return None
         return [_typed(live, {"apiVersion": version, "kind": kind}) for live in body["items"]]
 
+    def versions(self, group: str) -> tuple[str, ...]:
+        status, body = self._request("GET", f"/apis/{group}", plain_absence=True)
+        found = () if status == 404 else body.get("versions") or ()
+        return tuple(str(each["version"]) for each in found)
+
     def create(self, manifest: Fields) -> dict[str, Any]:
         path = collection_path(
             manifest["apiVersion"],

@@ -59,6 +59,10 @@ class Folder:
             and wanted.items() <= (body["metadata"].get("labels") or {}).items()
         ] or None
 
+    def versions(self, group: str) -> tuple[str, ...]:
+        named = (str(body["apiVersion"]).partition("/") for body in self._objects)
+        return tuple(dict.fromkeys(version for name, _, version in named if name == group))
+
 
 def _namespace(body: Mapping[str, Any]) -> str:
     return str(body["metadata"].get("namespace") or "default")

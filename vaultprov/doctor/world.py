@@ -307,10 +307,12 @@ class World:
 
     def store_version(self) -> str | None:
         """The API version of External Secrets that the cluster serves; None without it."""
+        served = self.once(
+            ("versions", GROUP), lambda: self._asked("cluster", lambda: self.kube.versions(GROUP))
+        )
         for version in ("v1", "v1beta1", "v1alpha1"):
-            versioned = f"{GROUP}/{version}"
-            if any(self.known_items(versioned, kind) is not None for kind in KINDS):
-                return versioned
+            if version in served:
+                return f"{GROUP}/{version}"
         return None
 
     def all_stores(self) -> tuple[Store, ...]:
