@@ -85,6 +85,16 @@ def _texts(value: Any) -> tuple[str, ...]:
     return tuple(item.strip() for item in items)
 
 
+def _labels(value: Any) -> tuple[tuple[str, str], ...]:
+    """KEY=VALUE, or a mapping in the site file."""
+    if isinstance(value, dict):
+        return tuple((str(name), str(each)) for name, each in value.items())
+    pairs = [item.partition("=") for item in _texts(value)]
+    if not all(name and equals for name, equals, _ in pairs):
+        raise ConfigError(f"expected labels such as app=external-secrets, found {value!r}")
+    return tuple((name, each) for name, _, each in pairs)
+
+
 def _accounts(value: Any) -> tuple[ServiceAccount, ...]:
     return tuple(ServiceAccount.parse(item) for item in _texts(value))
 
@@ -254,6 +264,7 @@ SETTINGS: tuple[Setting, ...] = (
         None,
         "Vault's CA for the store (PEM file; default: vault.ca_cert)",
     ),
+    Setting("store.api_version", _text, "v1", "of stores that render writes: v1, v1beta1"),
     Setting("store.namespaces", _texts, (), "namespaces that may use it (default: all)"),
     Setting("store.refresh", _duration, None, "how often it is checked (default: the operand's)"),
     Setting("store.max_retries", _count, None, "how often a request is tried again"),
@@ -264,6 +275,18 @@ SETTINGS: tuple[Setting, ...] = (
         "how a closed way to Vault is opened: auto, networkpolicy, externalsecretsconfig, none",
     ),
     Setting("egress.cidrs", _texts, (), "address ranges of Vault instead of its name's addresses"),
+    Setting(
+        "egress.operand_namespace",
+        _text,
+        "external-secrets",
+        "where External Secrets runs, for render, which cannot look",
+    ),
+    Setting(
+        "egress.operand_labels",
+        _labels,
+        (("app.kubernetes.io/name", "external-secrets"),),
+        "labels of its pods, for render",
+    ),
     Setting("oidc.enabled", _flag, default=True, help="whether people log in through OIDC"),
     Setting("oidc.mount", _vault_path, "oidc", "the OIDC mount"),
     Setting("oidc.discovery_url", _text, None, "the provider's issuer URL"),

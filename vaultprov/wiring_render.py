@@ -7,16 +7,25 @@ from typing import Any
 
 from vaultprov import site as sites
 from vaultprov.certificates import given_ca
-from vaultprov.desired import Target, onboarding_resources
+from vaultprov.desired import Target, onboarding_resources, stores
+from vaultprov.doctor.network import Url
 from vaultprov.errors import ConfigError
+from vaultprov.kube.decision import network_policy
+from vaultprov.kube.destinations import cidrs
+from vaultprov.kube.egress import NAME, config_entry, egress_rules
+from vaultprov.kube.gatekeeper import constraint, constraint_template
+from vaultprov.kube.guardrail import admission_binding, admission_policy
 from vaultprov.kube.manifest import Manifest
-from vaultprov.model import Onboarding, Only
+from vaultprov.kube.objects import Object
+from vaultprov.kube.samples import from_all, from_properties
+from vaultprov.model import EgressMode, Onboarding, Only
 from vaultprov.names import Names
 from vaultprov.reach import api_server
 from vaultprov.render import ArgoCd, Facts, Layout, Tree, render, vault_side
 from vaultprov.wiring import effective
 
-PARTS = ("cluster", "vault")
+PARTS = ("cluster", "store", "egress", "guardrail", "gatekeeper", "examples", "vault")
+_USUAL = ("cluster", "store")
 
 
 def rendered(options: Mapping[str, Any], environ: Mapping[str, str]) -> tuple[Facts, Tree]:
@@ -28,11 +37,23 @@ def rendered(options: Mapping[str, Any], environ: Mapping[str, str]) -> tuple[Fa
     settings = {key: sourced.value for key, sourced in values.items()}
     onboarding = sites.onboarding(values, options["env"], options["cluster"])
     facts = _facts(onboarding, Layout(options["layout"]), settings)
-    wanted = options.get("include") or ("cluster",)
-    manifests = []
+    wanted = options.get("include") or _USUAL
+    manifests: list[Mapping[str, Any]] = []
     if "cluster" in wanted:
         resources = onboarding_resources(onboarding, Target(), Only.CLUSTER)
-        manifests = [r.body for r in resources if isinstance(r, Manifest) and not r.required]
+        manifests += [r.body for r in resources if isinstance(r, Manifest) and not r.required]
+    version = settings["store.api_version"]
+    if "store" in wanted and onboarding.store.enabled:
+        manifests += stores(onboarding, version)
+    if "egress" in wanted:
+        manifests.append(_egress(onboarding, settings))
+    public_ca = onboarding.store.ca_file is None
+    if "guardrail" in wanted:
+        manifests += [admission_policy(public_ca=public_ca), admission_binding()]
+    if "gatekeeper" in wanted:
+        manifests += [constraint_template(), constraint(public_ca=public_ca)]
+    if "examples" in wanted:
+        manifests += _examples(onboarding, version)
     files: dict[str, str] = {}
     if "vault" in wanted:
         host, ca = settings["kubernetes.host"], given_ca(settings["kubernetes.ca_file"])
@@ -45,6 +66,32 @@ def rendered(options: Mapping[str, Any], environ: Mapping[str, str]) -> tuple[Fa
         resources = onboarding_resources(onboarding, target, Only.BOTH)
         files = vault_side(resources, facts.command)
     return facts, render(facts, manifests, files)
+
+
+def _egress(onboarding: Onboarding, settings: Mapping[str, Any]) -> Object:
+    """The policy of ours. Raises ConfigError without address ranges: nothing is looked up."""
+    url = Url.parse(onboarding.store.server)
+    if not onboarding.egress.cidrs:
+        raise ConfigError(
+            f"the addresses of {url.host} are not known, and no server is asked",
+            hint="give --vault-cidr ADDRESS/32 for each of them, or the setting egress.cidrs",
+        )
+    rules = egress_rules(cidrs(onboarding.egress.cidrs, url.port))
+    if onboarding.egress.mode is EgressMode.CONFIG_ENTRY:
+        return config_entry(rules)
+    selector = {"matchLabels": dict(settings["egress.operand_labels"])}
+    return network_policy(NAME, settings["egress.operand_namespace"], selector, rules)
+
+
+def _examples(onboarding: Onboarding, version: str) -> list[Object]:
+    """Both forms of an ExternalSecret, in the first workload's namespace."""
+    store = (str(onboarding.store.kind), onboarding.store.name)
+    namespace = onboarding.service_accounts[0].namespace
+    key = f"{onboarding.env}/{onboarding.cluster}/example"
+    return [
+        from_properties("example", namespace, store, key, ("username", "password"), version),
+        from_all("example-all", namespace, store, key, version),
+    ]
 
 
 def _facts(onboarding: Onboarding, layout: Layout, settings: Mapping[str, Any]) -> Facts:

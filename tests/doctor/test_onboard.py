@@ -5,10 +5,13 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
+import yaml
 
 from tests.doctor.conftest import STORE, Clinic, dumped
 from tests.doctor.faults import DNS, default_deny
 from tests.doctor.faults_servers import black_hole_vault
+from vaultprov.devenv.cluster import path_of
+from vaultprov.kube.manifest import project
 
 POLICY = ("networking.k8s.io/v1", "NetworkPolicy", "external-secrets", "vaultprov-egress-vault")
 STORE_KEY = "cluster/clustersecretstore/vault"
@@ -59,6 +62,22 @@ def test_where_policies_isolate_the_way_is_opened(bare: Clinic) -> None:
     document = bare.diagnosed()
     assert document["root"] is None, dumped(document)
     assert bare.run("onboard", "--output", "json").actions() == {}
+
+
+def test_render_writes_what_was_applied(bare: Clinic) -> None:
+    """Store and policy too, down to the annotations."""
+    default_deny(bare)
+    assert bare.run("onboard").code == 0
+    host = bare.bao.address.partition("://")[2].rpartition(":")[0]
+    out = bare.lab.folder / "out"
+    words = ("--include", "store", "--include", "egress", "--vault-cidr", f"{host}/32")
+    done = bare.run("render", "--dir", str(out), "--layout", "plain", *words)
+    assert done.code == 0, done.err
+    rendered = [yaml.safe_load(file.read_text()) for file in sorted(out.rglob("*.yaml"))]
+    assert [each["kind"] for each in rendered] == ["ClusterSecretStore", "NetworkPolicy"]
+    for body in rendered:
+        live = bare.cluster.get(path_of(body))
+        assert project(live, body) == body
 
 
 def test_a_changed_address_is_drift(bare: Clinic) -> None:

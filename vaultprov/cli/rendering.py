@@ -8,11 +8,11 @@ from typing import Any
 
 import click
 
-from vaultprov.cli.options import CLUSTER, DESIRED, OUTPUT, SITE, echo, options
+from vaultprov.cli.options import CLUSTER, CLUSTER_SIDE, DESIRED, OUTPUT, SITE, echo, options
 
 
 @click.command()
-@options(CLUSTER, DESIRED, SITE, OUTPUT)
+@options(CLUSTER, DESIRED, CLUSTER_SIDE, SITE, OUTPUT)
 @click.option(
     "--dir",
     "folder",
@@ -29,8 +29,10 @@ from vaultprov.cli.options import CLUSTER, DESIRED, OUTPUT, SITE, echo, options
 @click.option(
     "--include",
     multiple=True,
-    type=click.Choice(["cluster", "vault"]),
-    help="What to render; repeatable (default: cluster).",
+    type=click.Choice(
+        ["cluster", "store", "egress", "guardrail", "gatekeeper", "examples", "vault"]
+    ),
+    help="What to render; repeatable (default: cluster and store).",
 )
 @click.option("--check", is_flag=True, help="Write nothing; show what differs, and exit 5 if so.")
 @click.option("--adopt", is_flag=True, help="Overwrite files of others, and shared ones.")

@@ -46,9 +46,9 @@ class Operand:
         return {name: value for name, value in labels.items() if name != "pod-template-hash"}
 
     @property
-    def selector(self) -> dict[str, str]:
-        """The labels that select exactly its pods."""
-        return dict((self.body["spec"].get("selector") or {}).get("matchLabels") or {})
+    def selector(self) -> dict[str, Any]:
+        """The label selector of exactly its pods."""
+        return dict(self.body["spec"].get("selector") or {})
 
     @property
     def container(self) -> Mapping[str, Any]:

@@ -14,6 +14,7 @@ from vaultprov.doctor.proxy import proxy_for
 from vaultprov.doctor.stores import Store
 from vaultprov.doctor.world import World
 from vaultprov.errors import Error
+from vaultprov.kube.decision import network_policy
 from vaultprov.kube.objects import LABELS
 
 _SIDECAR = "istio-proxy"
@@ -364,10 +365,16 @@ def _peer(way: Way) -> dict[str, Any]:
     if pod is not None:
         return {
             "namespaceSelector": {"matchLabels": {"kubernetes.io/metadata.name": pod.namespace}},
-            "podSelector": {"matchLabels": dict(pod.labels)},
+            "podSelector": {"matchLabels": _lasting(pod.labels)},
         }
     bits = 128 if ":" in (way.peer.address or "") else 32
     return {"ipBlock": {"cidr": f"{way.peer.address}/{bits}"}}
+
+
+def _lasting(labels: Mapping[str, str]) -> dict[str, str]:
+    """Without those that change whenever a pod is replaced."""
+    changing = ("hash", "pod-name", "pod-index")
+    return {name: value for name, value in labels.items() if not name.endswith(changing)}
 
 
 def _ports(way: Way) -> list[dict[str, Any]]:
@@ -376,21 +383,7 @@ def _ports(way: Way) -> list[dict[str, Any]]:
 
 def policy(found: Egress, name: str, rules: list[dict[str, Any]]) -> dict[str, Any]:
     """A NetworkPolicy of ours for the operand's pods, as its live Deployment selects them."""
-    return {
-        "apiVersion": "networking.k8s.io/v1",
-        "kind": "NetworkPolicy",
-        "metadata": {
-            "name": name,
-            "namespace": found.operand.namespace,
-            "labels": LABELS,
-            "annotations": {"argocd.argoproj.io/sync-wave": "20"},
-        },
-        "spec": {
-            "podSelector": {"matchLabels": found.operand.selector},
-            "policyTypes": ["Egress"],
-            "egress": rules,
-        },
-    }
+    return network_policy(name, found.operand.namespace, found.operand.selector, rules)
 
 
 def _all_closed(ways: tuple[Way, ...]) -> bool:
