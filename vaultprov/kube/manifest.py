@@ -90,7 +90,10 @@ class Manifest:
     def write(self, io: Io, target: Fields, found: State | None) -> None:
         if found and any(found.fields.get(f) != target.get(f) for f in self.immutable):
             io.kube.delete(self.body)
-        io.kube.apply(self.body)
+        if self.entry:
+            self._write_entry(io)
+        else:
+            io.kube.apply(self.body)
         if self.wait:
             try:
                 io.kube.wait(self.body, lambda live: token_of(live) is not None, self.wait)
@@ -100,6 +103,23 @@ class Manifest:
                     hint="look whether the ServiceAccount exists and kube-controller-manager runs, "
                     "or use --reviewer token",
                 ) from error
+
+    def _write_entry(self, io: Io) -> None:
+        """Others' entries must survive. API servers that take the list for atomic drop them.
+
+        Seen on Kubernetes 1.20 with a definition whose schema it cannot build a model of. Raises
+        NotConverged then, with what was dropped put back.
+        """
+        before = io.kube.get(self.body) or {}
+        io.kube.apply(self.body)
+        whole = _with_lost(self.body, before, io.kube.get(self.body) or {})
+        if whole != self.body:
+            io.kube.apply(whole)
+            raise NotConverged(
+                f"{self.key}: this API server drops the entries of others when ours is applied; "
+                "they were put back",
+                hint="--egress networkpolicy",
+            )
 
     def remove(self, io: Io, found: State) -> None:
         io.kube.delete(self.body)
@@ -145,6 +165,20 @@ def project(live: Any, shape: Any) -> Any:
         if len(found) == len(shape):
             return [project(one, other) for one, other in zip(found, shape, strict=True)]
     return live
+
+
+def _with_lost(shape: Any, before: Any, after: Any) -> Any:
+    """`shape` with the entries of others that were in `before` and are not in `after`."""
+    if isinstance(shape, Mapping):
+        was, is_now = (each if isinstance(each, Mapping) else {} for each in (before, after))
+        return {
+            name: _with_lost(value, was.get(name), is_now.get(name))
+            for name, value in shape.items()
+        }
+    if isinstance(shape, list) and shape and None not in map(_key, shape):
+        kept = {_key(each) for each in (*(after or ()), *shape)}
+        return [*shape, *(each for each in before or () if _key(each) not in kept)]
+    return shape
 
 
 def _entries(live: list[Any], shape: list[Any]) -> list[Any]:
