@@ -17,8 +17,10 @@ from vaultprov.kube.store import (
     KubernetesLogin,
     Retries,
     StoreSpec,
+    TokenLogin,
     cluster_store,
     namespaced_stores,
+    token_secret,
 )
 from vaultprov.model import Onboarding, Only, ReviewerMode, Scope, ServiceAccount, StoreKind
 from vaultprov.names import Names, joined, reviewer_binding
@@ -41,6 +43,7 @@ class Target:
     host, ca_pem: how Vault reaches the API server; needed for Vault's half.
     cluster_uid, reviewer_jwt: given by hand when the run has no cluster half.
     renew_after: write the reviewer JWT anew unless one was written after this (epoch seconds).
+    store_token: a Vault token for a store that does not log in.
     """
 
     host: str = ""
@@ -48,6 +51,7 @@ class Target:
     cluster_uid: str | None = None
     reviewer_jwt: Secret | None = None
     renew_after: float | None = None
+    store_token: Secret | None = None
 
 
 def onboarding_resources(
@@ -70,12 +74,16 @@ def onboarding_resources(
 
 
 def cluster_side_resources(
-    onboarding: Onboarding, version: str, decisions: Iterable[Decision], only: Only
+    onboarding: Onboarding,
+    version: str,
+    decisions: Iterable[Decision],
+    only: Only,
+    store_token: Secret | None = None,
 ) -> tuple[Resource, ...]:
     """The way to Vault where it was closed, and the store. Both need External Secrets.
 
     version: the API version of stores that the cluster serves, such as `v1`. decisions: about
-    NetworkPolicies, in either direction.
+    NetworkPolicies, in either direction. store_token: for the store's `token_secret`.
     """
     resources: list[Resource] = []
     for decision in decisions:
@@ -84,6 +92,10 @@ def cluster_side_resources(
             Manifest(body, entry=entry, spared="--no-egress") for body in decision.objects
         ]
         resources += [Manifest(body, absent=True) for body in decision.obsolete]
+    home = onboarding.store.token_secret
+    if store_token is not None and home is not None and onboarding.store.enabled:
+        body = token_secret(TokenLogin(home.name), home.namespace, store_token)
+        resources.append(Manifest(body, spared="--no-store"))
     ways = tuple(resource.key for resource in resources)
     if onboarding.store.enabled:
         resources += [
@@ -111,34 +123,43 @@ def stores(onboarding: Onboarding, version: str) -> list[dict[str, Any]]:
     The namespaces of stores and of the role are one list: `service_accounts`. Raises ConfigError
     if the store's CA cannot be read.
     """
-    names, wish = Names.of(onboarding), onboarding.store
-    conditions = Conditions(wish.namespaces) if wish.namespaces else None
-    spec = StoreSpec(
-        wish.name,
-        wish.server,
-        onboarding.kv_mount,
-        KubernetesLogin(names.auth_mount, names.role, "", (onboarding.audience,)),
-        version,
-        wish.vault_namespace,
-        given_ca(wish.ca_file),
-        conditions=conditions,
-        retries=None if wish.max_retries is None else Retries(wish.max_retries),
-        refresh=wish.refresh,
-    )
-
-    def of(account: ServiceAccount) -> StoreSpec:
-        login = KubernetesLogin(
-            names.auth_mount, names.role, account.name, (onboarding.audience,), account.namespace
-        )
-        return replace(spec, login=login)
-
-    if wish.kind is StoreKind.CLUSTER:
-        return [cluster_store(of(onboarding.service_accounts[0]))]
+    specs = store_specs(onboarding, version)
+    if onboarding.store.kind is StoreKind.CLUSTER:
+        return [cluster_store(specs[0])]
     return [
         body
-        for account in onboarding.service_accounts
-        for body in namespaced_stores(of(account), [account.namespace])
+        for spec, account in zip(specs, onboarding.service_accounts, strict=True)
+        for body in namespaced_stores(spec, [account.namespace])
         if is_store(body)
+    ]
+
+
+def store_specs(onboarding: Onboarding, version: str) -> list[StoreSpec]:
+    """A store's particulars for each workload ServiceAccount. version: of the API, such as `v1`."""
+    names, wish = Names.of(onboarding), onboarding.store
+
+    def login(account: ServiceAccount) -> KubernetesLogin | TokenLogin:
+        if wish.token_secret is not None:
+            return TokenLogin(wish.token_secret.name, namespace=wish.token_secret.namespace)
+        audiences = (onboarding.audience,)
+        return KubernetesLogin(
+            names.auth_mount, names.role, account.name, audiences, account.namespace
+        )
+
+    return [
+        StoreSpec(
+            wish.name,
+            wish.server,
+            onboarding.kv_mount,
+            login(account),
+            version,
+            wish.vault_namespace,
+            given_ca(wish.ca_file),
+            conditions=Conditions(wish.namespaces) if wish.namespaces else None,
+            retries=None if wish.max_retries is None else Retries(wish.max_retries),
+            refresh=wish.refresh,
+        )
+        for account in onboarding.service_accounts
     ]
 
 

@@ -182,7 +182,8 @@ class Store:
     server: Vault's URL as the cluster reaches it. vault_namespace: Vault's, "" for the root.
     ca_file: Vault's CA, None: one that the operand's image trusts. namespaces: who may use a
     ClusterSecretStore, empty: all. refresh: seconds between two looks, None: as the controller is
-    configured. max_retries: of requests to Vault, None: as the controller does.
+    configured. max_retries: of requests to Vault, None: as the controller does. token_secret: the
+    Secret, written as NAMESPACE/NAME, with a Vault token to use instead of logging in.
     """
 
     enabled: bool = True
@@ -194,6 +195,7 @@ class Store:
     namespaces: tuple[str, ...] = ()
     refresh: int | None = None
     max_retries: int | None = None
+    token_secret: ServiceAccount | None = None
 
     def __post_init__(self) -> None:
         object_name(self.name, "store")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import hashlib
 import hmac
 import re
@@ -45,6 +46,10 @@ class Secret:
     def at_hand(self) -> bool:
         """Whether `reveal` would answer."""
         return self._value is not None
+
+    def base64(self) -> Secret:
+        """The value as Kubernetes' API has it in a Secret, still secret."""
+        return Secret(base64.b64encode(self.reveal().encode()).decode())
 
     def reveal(self) -> str:
         """The value itself. Only the clients, which put it on the wire, may call this.

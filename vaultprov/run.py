@@ -160,7 +160,13 @@ def execute(
         resources = _resources(request)
         observed, found = _observed(resources, world, io, budget)
         more = (
-            cluster_side_resources(request.onboarding, found.version, found.decisions, request.only)
+            cluster_side_resources(
+                request.onboarding,
+                found.version,
+                found.decisions,
+                request.only,
+                request.target.store_token,
+            )
             if found.version
             else ()
         )

@@ -95,6 +95,11 @@ def _labels(value: Any) -> tuple[tuple[str, str], ...]:
     return tuple((name, each) for name, _, each in pairs)
 
 
+def _account(value: Any) -> ServiceAccount:
+    """NAMESPACE/NAME: what a Secret is written as, too."""
+    return ServiceAccount.parse(_text(value))
+
+
 def _accounts(value: Any) -> tuple[ServiceAccount, ...]:
     return tuple(ServiceAccount.parse(item) for item in _texts(value))
 
@@ -263,6 +268,12 @@ SETTINGS: tuple[Setting, ...] = (
         _path,
         None,
         "Vault's CA for the store (PEM file; default: vault.ca_cert)",
+    ),
+    Setting(
+        "store.token_secret",
+        _account,
+        None,
+        "Secret NAMESPACE/NAME, key token: a Vault token for the store instead of a login",
     ),
     Setting("store.api_version", _text, "v1", "of stores that render writes: v1, v1beta1"),
     Setting("store.namespaces", _texts, (), "namespaces that may use it (default: all)"),

@@ -154,6 +154,7 @@ def _store(values: Mapping[str, Sourced], plain: Mapping[str, Any]) -> Store:
         vault_namespace=values["vault.namespace"].value or "",
         ca_file=values["store.ca_cert"].value or values["vault.ca_cert"].value,
         max_retries=values["store.max_retries"].value,
+        token_secret=values["store.token_secret"].value,
         **plain,
     )
 

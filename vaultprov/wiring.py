@@ -77,6 +77,8 @@ def wired(
     kube, target = _cluster(request, options, settings, environ)
     if options.get("renew_reviewer"):
         target = replace(target, renew_after=time.time())
+    if options.get("store_token_file"):
+        target = replace(target, store_token=_store_token(options, request.onboarding))
     try:
         with _vault(request, settings, environ, warn, budget) as vault:
             yield replace(request, target=target), Io(vault, kube), budget
@@ -212,6 +214,15 @@ def _uid(given: str | None) -> str | None:
             hint="kubectl get namespace kube-system -o jsonpath='{.metadata.uid}'",
         )
     return given
+
+
+def _store_token(options: Mapping[str, Any], onboarding: Onboarding) -> Secret:
+    if onboarding.store.token_secret is None:
+        raise ConfigError(
+            "--store-token-file needs a place for the token",
+            hint="--set store.token_secret=NAMESPACE/NAME",
+        )
+    return _read_secret(options["store_token_file"])
 
 
 def _reviewer_jwt(options: Mapping[str, Any]) -> Secret | None:

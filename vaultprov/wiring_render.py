@@ -7,14 +7,17 @@ from typing import Any
 
 from vaultprov import site as sites
 from vaultprov.certificates import given_ca
-from vaultprov.desired import Target, onboarding_resources, stores
+from vaultprov.desired import Target, onboarding_resources, store_specs, stores
+from vaultprov.doctor.egress import in_cluster
 from vaultprov.doctor.network import Url
 from vaultprov.errors import ConfigError
+from vaultprov.kube.big_bang import external_secrets_values, vault_values
 from vaultprov.kube.decision import network_policy
 from vaultprov.kube.destinations import cidrs
 from vaultprov.kube.egress import NAME, config_entry, egress_rules
 from vaultprov.kube.gatekeeper import constraint, constraint_template
 from vaultprov.kube.guardrail import admission_binding, admission_policy
+from vaultprov.kube.istio import authorization_policy
 from vaultprov.kube.manifest import Manifest
 from vaultprov.kube.objects import Object
 from vaultprov.kube.samples import from_all, from_properties
@@ -22,16 +25,16 @@ from vaultprov.model import EgressMode, Onboarding, Only
 from vaultprov.names import Names
 from vaultprov.reach import api_server
 from vaultprov.render import ArgoCd, Facts, Layout, Tree, render, vault_side
+from vaultprov.render.text import dumped
 from vaultprov.wiring import effective
 
-PARTS = ("cluster", "store", "egress", "guardrail", "gatekeeper", "examples", "vault")
 _USUAL = ("cluster", "store")
 
 
 def rendered(options: Mapping[str, Any], environ: Mapping[str, str]) -> tuple[Facts, Tree]:
     """The facts and the tree. Raises ConfigError if one is missing that only a server would know.
 
-    options: flags by name, as of `wiring.effective`; `include` names PARTS, `layout` a Layout.
+    options: flags by name, as of `wiring.effective`; `include` names parts, `layout` a Layout.
     """
     _, values = effective(options, environ)
     settings = {key: sourced.value for key, sourced in values.items()}
@@ -54,7 +57,11 @@ def rendered(options: Mapping[str, Any], environ: Mapping[str, str]) -> tuple[Fa
         manifests += [constraint_template(), constraint(public_ca=public_ca)]
     if "examples" in wanted:
         manifests += _examples(onboarding, version)
+    if "istio" in wanted:
+        manifests.append(_authorization(onboarding, settings))
     files: dict[str, str] = {}
+    if "big-bang" in wanted:
+        files |= _big_bang(onboarding, settings, version)
     if "vault" in wanted:
         host, ca = settings["kubernetes.host"], given_ca(settings["kubernetes.ca_file"])
         if not host or not ca:
@@ -81,6 +88,28 @@ def _egress(onboarding: Onboarding, settings: Mapping[str, Any]) -> Object:
         return config_entry(rules)
     selector = {"matchLabels": dict(settings["egress.operand_labels"])}
     return network_policy(NAME, settings["egress.operand_namespace"], selector, rules)
+
+
+def _authorization(onboarding: Onboarding, settings: Mapping[str, Any]) -> Object:
+    """Istio's part. Raises ConfigError for a Vault outside: no mesh judges who reaches it."""
+    url = Url.parse(onboarding.store.server)
+    inside = in_cluster(url.host)
+    if inside is None:
+        raise ConfigError(
+            f"{url.host} is no Service of the cluster, so no AuthorizationPolicy concerns it",
+            hint="--set store.server=http://SERVICE.NAMESPACE.svc:8200 for a Vault in the mesh",
+        )
+    return authorization_policy(inside[0], settings["egress.operand_namespace"], url.port)
+
+
+def _big_bang(onboarding: Onboarding, settings: Mapping[str, Any], version: str) -> dict[str, str]:
+    """Override values for the charts of External Secrets and of Vault."""
+    (spec, *_) = store_specs(onboarding, version)
+    port = Url.parse(onboarding.store.server).port
+    return {
+        "values/external-secrets.yaml": dumped(external_secrets_values(spec)),
+        "values/vault.yaml": dumped(vault_values(settings["egress.operand_namespace"], port)),
+    }
 
 
 def _examples(onboarding: Onboarding, version: str) -> list[Object]:

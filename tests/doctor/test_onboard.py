@@ -146,6 +146,37 @@ def _ports(step: dict[str, Any]) -> list[int]:
     return [port["port"] for rule in rules for port in rule["ports"]]
 
 
+def test_a_store_with_a_token_of_its_own(bare: Clinic) -> None:
+    """Seed of many sites: the token comes from a file, is trimmed, and is nowhere to be seen."""
+    made = bare.vault.auth.token.create(policies=["moc-kv-r"])
+    token = made["auth"]["client_token"]
+    file = bare.lab.folder / "token"
+    file.write_text(f"  {token}\n")
+    words = ("--set", "store.token_secret=external-secrets/vault-token")
+    done = bare.run("onboard", *words, "--store-token-file", str(file), "--output", "json")
+    assert done.code == 0, done.out + done.err
+    assert bare.secret("external-secrets", "vault-token", "token") == token
+    assert token not in done.out + done.err
+    auth = bare.get(STORE)["spec"]["provider"]["vault"]["auth"]
+    assert auth["tokenSecretRef"]["namespace"] == "external-secrets"
+    again = bare.run("onboard", *words, "--store-token-file", str(file), "--output", "json")
+    assert again.actions() == {}
+    file.write_text(bare.bao.root_token)
+    changed = bare.run("plan", *words, "--store-token-file", str(file))
+    assert "data[token]: <secret sha256:" in changed.out
+    assert bare.bao.root_token not in changed.out
+
+
+def test_a_token_that_cannot_be_sent_is_refused(bare: Clinic) -> None:
+    file = bare.lab.folder / "token"
+    file.write_text("hvs.one\nhvs.two")
+    words = ("--set", "store.token_secret=external-secrets/vault-token")
+    done = bare.run("onboard", *words, "--store-token-file", str(file))
+    assert done.code == 2
+    assert "line breaks or control characters" in done.err
+    assert "hvs.one" not in done.err
+
+
 def test_dns_is_opened_where_a_name_has_to_be_looked_up(bare: Clinic) -> None:
     """With DNS open already it is not opened again."""
     server = bare.bao.address.replace("127.0.0.1", "localhost")

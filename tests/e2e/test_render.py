@@ -106,6 +106,30 @@ def test_addresses_are_not_looked_up(lab: Lab, tmp_path: Path) -> None:
     assert "--vault-cidr ADDRESS/32" in done.err
 
 
+def test_the_mesh_is_for_a_vault_in_the_cluster(lab: Lab, tmp_path: Path) -> None:
+    done = render(lab, tmp_path / "out", "--include", "istio")
+    assert done.code == 2
+    assert "store.server" in done.err
+    inside = ("--set", "store.server=http://vault.vault.svc:8200")
+    assert render(lab, tmp_path / "out", "--include", "istio", *inside).code == 0
+    (policy,) = documents(tmp_path / "out")
+    assert (policy["kind"], policy["metadata"]["namespace"]) == ("AuthorizationPolicy", "vault")
+
+
+def test_values_for_big_bang(lab: Lab, tmp_path: Path) -> None:
+    """Its list of stores has no field for audiences: a store that asks for one is left out."""
+    assert render(lab, tmp_path / "out", "--include", "big-bang").code == 0
+    file = next((tmp_path / "out").rglob("values/external-secrets.yaml"))
+    values = yaml.safe_load(file.read_text())["addons"]["externalSecrets"]["values"]
+    assert values["upstream"]["podLabels"] == {"vault-ingress": "true"}
+    assert "clusterSecretStoreConfiguration" not in values
+    token = ("--set", "store.token_secret=external-secrets/vault-token")
+    assert render(lab, tmp_path / "out", "--include", "big-bang", *token).code == 0
+    values = yaml.safe_load(file.read_text())["addons"]["externalSecrets"]["values"]
+    (store,) = values["clusterSecretStoreConfiguration"]["clusterSecretStoreList"]
+    assert store["source"]["auth"]["type"] == "token"
+
+
 def test_every_part_can_be_rendered(lab: Lab, tmp_path: Path) -> None:
     parts = ("cluster", "store", "egress", "guardrail", "gatekeeper", "examples")
     words = [word for part in parts for word in ("--include", part)]

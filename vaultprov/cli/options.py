@@ -104,6 +104,12 @@ DESIRED = options(
 CLUSTER_SIDE = options(
     click.option("--no-store", is_flag=True, help="Make no store of External Secrets."),
     click.option(
+        "--store-token-file",
+        type=click.Path(path_type=Path, allow_dash=True),
+        metavar="FILE",
+        help="Vault token for store.token_secret; - is standard input.",
+    ),
+    click.option(
         "--egress",
         "egress__mode",
         type=click.Choice(["auto", "networkpolicy", "externalsecretsconfig", "none"]),

@@ -30,7 +30,17 @@ from vaultprov.cli.options import CLUSTER, CLUSTER_SIDE, DESIRED, OUTPUT, SITE, 
     "--include",
     multiple=True,
     type=click.Choice(
-        ["cluster", "store", "egress", "guardrail", "gatekeeper", "examples", "vault"]
+        [
+            "cluster",
+            "store",
+            "egress",
+            "guardrail",
+            "gatekeeper",
+            "examples",
+            "istio",
+            "big-bang",
+            "vault",
+        ]
     ),
     help="What to render; repeatable (default: cluster and store).",
 )

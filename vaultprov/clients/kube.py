@@ -77,7 +77,10 @@ class KubeClient:
         # force: a field of ours that somebody took over by editing it is what we repair.
         query = urlencode({"fieldManager": FIELD_MANAGER, "force": "true"})
         _, body = self._request(
-            "PATCH", f"{object_path(manifest)}?{query}", manifest, "application/apply-patch+yaml"
+            "PATCH",
+            f"{object_path(manifest)}?{query}",
+            _revealed(manifest),
+            "application/apply-patch+yaml",
         )
         return body
 
@@ -309,3 +312,14 @@ def _json(body: bytes) -> dict[str, Any]:
     except ValueError:
         return {}
     return answer if isinstance(answer, dict) else {}
+
+
+def _revealed(value: Any) -> Any:
+    """What goes on the wire: secrets as they are, at any depth."""
+    if isinstance(value, Secret):
+        return value.reveal()
+    if isinstance(value, Mapping):
+        return {name: _revealed(each) for name, each in value.items()}
+    if isinstance(value, list | tuple):
+        return [_revealed(each) for each in value]
+    return value

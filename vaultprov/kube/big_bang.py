@@ -19,11 +19,24 @@ Values = dict[str, Any]
 def external_secrets_values(spec: StoreSpec) -> Values:
     """Turns on egress to Vault, the pod label that Vault's policy asks for, and the store.
 
-    Raises ConfigError for what the chart's list of stores has no field for: a Vault namespace, a
-    CA, conditions; a ClusterSecretStore of our own can have them.
+    A store with what the chart's list has no field for (`lacking`) is left out of it: then the
+    ClusterSecretStore is to be applied itself. Raises ConfigError without a namespace to log in
+    from.
     """
-    _only_what_the_chart_knows(spec)
-    store = {
+    if not spec.login.namespace:
+        raise ConfigError(f"store {spec.name} needs the namespace that it logs in from")
+    values: Values = {
+        "networkPolicies": {"enabled": True},
+        "upstream": {"podLabels": dict(POD_LABEL)},
+    }
+    if not lacking(spec):
+        stores = {"enabled": True, "clusterSecretStoreList": [_store(spec)]}
+        values["clusterSecretStoreConfiguration"] = stores
+    return {"addons": {"externalSecrets": {"enabled": True, "values": values}}}
+
+
+def _store(spec: StoreSpec) -> Values:
+    return {
         "name": spec.name,
         "source": {
             "provider": "vault",
@@ -33,12 +46,6 @@ def external_secrets_values(spec: StoreSpec) -> Values:
             "auth": _auth(spec),
         },
     }
-    values = {
-        "networkPolicies": {"enabled": True},
-        "upstream": {"podLabels": dict(POD_LABEL)},
-        "clusterSecretStoreConfiguration": {"enabled": True, "clusterSecretStoreList": [store]},
-    }
-    return {"addons": {"externalSecrets": {"enabled": True, "values": values}}}
 
 
 def vault_values(operand_namespace: str = "external-secrets", port: int = 8200) -> Values:
@@ -69,7 +76,8 @@ def _auth(spec: StoreSpec) -> Values:
     }
 
 
-def _only_what_the_chart_knows(spec: StoreSpec) -> None:
+def lacking(spec: StoreSpec) -> list[str]:
+    """What a store has that the chart's list of stores has no field for."""
     given = {
         "a Vault namespace": spec.vault_namespace,
         "a CA": spec.ca_pem or spec.ca,
@@ -78,11 +86,4 @@ def _only_what_the_chart_knows(spec: StoreSpec) -> None:
         "a refresh interval": spec.refresh,
         "audiences": isinstance(spec.login, KubernetesLogin) and spec.login.audiences,
     }
-    lacking = [what for what, value in given.items() if value]
-    if lacking:
-        raise ConfigError(
-            f"Big Bang's chart has no field for {', '.join(lacking)} of store {spec.name}",
-            hint="leave the chart's list of stores off and apply the ClusterSecretStore itself",
-        )
-    if not spec.login.namespace:
-        raise ConfigError(f"store {spec.name} needs the namespace that it logs in from")
+    return [what for what, value in given.items() if value]

@@ -67,7 +67,7 @@ class Manifest:
         wanted = self._fields()
         token = token_of(live)
         have = {
-            **live,
+            **_guarded(live),
             "metadata.labels": live["metadata"].get("labels"),
             "metadata.annotations": live["metadata"].get("annotations"),
             "data.token": "filled in" if token else None,
@@ -165,6 +165,14 @@ def project(live: Any, shape: Any) -> Any:
         if len(found) == len(shape):
             return [project(one, other) for one, other in zip(found, shape, strict=True)]
     return live
+
+
+def _guarded(live: Fields) -> Fields:
+    """The values of a Secret as secrets: only their fingerprints are compared and shown."""
+    if live["kind"] != "Secret":
+        return live
+    values = live.get("data") or {}
+    return {**live, "data": {name: Secret(str(value)) for name, value in values.items()}}
 
 
 def _with_lost(shape: Any, before: Any, after: Any) -> Any:

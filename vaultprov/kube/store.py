@@ -16,6 +16,7 @@ from vaultprov.certificates import fingerprints
 from vaultprov.errors import ConfigError
 from vaultprov.kube.objects import LABELS, Object, service_account
 from vaultprov.model import ServiceAccount, dns_label, object_name
+from vaultprov.redact import Secret
 
 GROUP = "external-secrets.io"
 VERSIONS = ("v1", "v1beta1")
@@ -174,6 +175,20 @@ def namespaced_stores(spec: StoreSpec, namespaces: Iterable[str]) -> list[Object
         where = {"name": spec.name, "namespace": namespace}
         objects.append(_store("SecretStore", where, spec, namespaced=True))
     return objects
+
+
+def token_secret(login: TokenLogin, namespace: str, token: Secret) -> Object:
+    """The Secret that `login` refers to. Its value stays a Secret of ours: only clients reveal it.
+
+    token: without white space around it, or Vault's client refuses it (VP-SA-006).
+    """
+    return {
+        "apiVersion": "v1",
+        "kind": "Secret",
+        "metadata": {"name": login.secret, "namespace": namespace, "labels": LABELS},
+        "type": "Opaque",
+        "data": {login.key: token.base64()},
+    }
 
 
 def _store(kind: str, where: Mapping[str, str], spec: StoreSpec, *, namespaced: bool) -> Object:

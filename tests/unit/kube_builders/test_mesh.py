@@ -7,8 +7,7 @@ from typing import Any
 
 import pytest
 
-from vaultprov.errors import ConfigError
-from vaultprov.kube.big_bang import external_secrets_values, vault_values
+from vaultprov.kube.big_bang import external_secrets_values, lacking, vault_values
 from vaultprov.kube.istio import authorization_policy, is_isolated
 from vaultprov.kube.store import KubernetesLogin, Retries, StoreSpec, TokenLogin
 
@@ -135,6 +134,7 @@ def test_values_with_a_token() -> None:
     ],
 )
 def test_what_the_chart_has_no_field_for(spec: StoreSpec, what: str) -> None:
-    """Left out in silence, the store would fail to log in."""
-    with pytest.raises(ConfigError, match=what):
-        external_secrets_values(spec)
+    """A store that the chart would make without it could not log in, so it makes none."""
+    assert lacking(spec) == [what]
+    values = external_secrets_values(spec)["addons"]["externalSecrets"]["values"]
+    assert "clusterSecretStoreConfiguration" not in values
