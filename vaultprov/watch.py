@@ -35,16 +35,16 @@ def look(
         diagnosis, expires = _once(options, environ, warn)
         if diagnosis.exit_code == 0:
             last_success = time.time()
+        states = human.summary(diagnosis.answers)
+        if states != seen:
+            echo(_report(diagnosis, options["output"]))
+        seen = states
         if options["metrics_file"]:
             now = time.time()
             _write(
                 options["metrics_file"],
                 prometheus.text(diagnosis, now, expires, last_success),
             )
-        states = human.summary(diagnosis.answers)
-        if states != seen:
-            echo(_report(diagnosis, options["output"]))
-        seen = states
         if not options["watch"]:
             return diagnosis.exit_code
         time.sleep(options["watch"])
