@@ -99,10 +99,11 @@ def test_killed_at_any_write_the_next_run_converges(
 
 
 def test_two_at_once_end_in_one_consistent_state(site: Lab) -> None:
+    """The slower one may fail, or refuse what it saw half made; running again always works."""
     with ThreadPoolExecutor(2) as pool:
         runs = [pool.submit(site.onboard) for _ in range(2)]
         codes = {run.result().code for run in runs}
-    assert codes <= {0, 1}, [run.result().err for run in runs]
+    assert codes <= {0, 1, 6}, [run.result().err for run in runs]
     assert site.onboard().code == 0
     assert site.plan().actions() == {}
     assert snapshot(site)["groups"] == ["vault-admins-moc"]
