@@ -18,8 +18,9 @@ from vaultprov.desired import (
     onboarding_resources,
 )
 from vaultprov.doctor.diagnose import diagnose
+from vaultprov.doctor.facts import Case
 from vaultprov.doctor.network import Network
-from vaultprov.doctor.world import Case, World
+from vaultprov.doctor.world import World
 from vaultprov.errors import ConfigError, Error, NotConverged, Refused
 from vaultprov.kube.manifest import Manifest
 from vaultprov.model import EgressMode, Onboarding, Only, ReviewerMode

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from vaultprov.doctor.checks.network import nodes
-from vaultprov.doctor.egress import Egress, egress, in_cluster
+from vaultprov.doctor.egress import Egress, egress
 from vaultprov.doctor.network import Url
 from vaultprov.doctor.proxy import proxy_for
 from vaultprov.doctor.world import World
@@ -80,7 +80,7 @@ def _decisions(world: World) -> tuple[Decision, ...]:
     )
     proxy = proxy_for(url, found.operand.environment)
     reached = proxy or url
-    inside = in_cluster(reached.host)
+    inside = world.service_of(reached.host)
     pods = _pods(world, found, reached, *inside) if inside else None
     request = kube_egress.Request(
         operand,

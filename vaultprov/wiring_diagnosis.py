@@ -9,7 +9,8 @@ from pathlib import Path
 from typing import Any
 
 from vaultprov import site as sites
-from vaultprov.doctor.world import Case, World
+from vaultprov.doctor.facts import Case
+from vaultprov.doctor.world import World
 from vaultprov.errors import ConfigError, Error
 from vaultprov.model import Onboarding, ServiceAccount
 from vaultprov.resource import KubePort, KubeReader, VaultPort

@@ -8,8 +8,7 @@ from typing import Any
 from vaultprov import site as sites
 from vaultprov.certificates import given_ca
 from vaultprov.desired import Target, onboarding_resources, store_specs, stores
-from vaultprov.doctor.egress import in_cluster
-from vaultprov.doctor.network import Url
+from vaultprov.doctor.network import Url, in_cluster
 from vaultprov.errors import ConfigError
 from vaultprov.kube.big_bang import external_secrets_values, vault_values
 from vaultprov.kube.decision import network_policy

@@ -128,7 +128,7 @@ class Egress:
 
     def peers(self, url: Url) -> tuple[Peer, ...]:
         """What a host name stands for: addresses outside, or the pods behind a Service."""
-        inside = in_cluster(url.host)
+        inside = self._world.service_of(url.host)
         if inside is not None:
             peers = self._service_peers(*inside, url.port, "TCP")
             return peers or (Peer(None, url.port),)
@@ -231,14 +231,6 @@ def ingress(world: World, way: Way, source: Pod) -> Verdict | None:
     policies = world.items("networking.k8s.io/v1", "NetworkPolicy", target.namespace)
     peer = Peer(None, way.peer.port, way.peer.protocol, source)
     return evaluate(target, peer, policies, direction=Direction.INGRESS)
-
-
-def in_cluster(host: str) -> tuple[str, str] | None:
-    """Namespace and name of the Service that a cluster-internal name stands for."""
-    parts = host.removesuffix(".").removesuffix(".cluster.local").split(".")
-    if len(parts) == 3 and parts[2] == "svc":
-        return parts[1], parts[0]
-    return None
 
 
 def _covers(rule: Mapping[str, Any], address: str | None) -> bool:

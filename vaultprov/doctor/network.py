@@ -64,6 +64,14 @@ class Url:
         return f"{self.scheme}://{host}:{self.port}"
 
 
+def in_cluster(host: str) -> tuple[str, str] | None:
+    """Namespace and name of the Service that a cluster-internal name stands for."""
+    parts = host.removesuffix(".").removesuffix(".cluster.local").split(".")
+    if len(parts) == 3 and parts[2] == "svc":
+        return parts[1], parts[0]
+    return None
+
+
 class Network(Protocol):
     """The network as seen from this machine. Nothing raises: an attempt says how it ended."""
 

@@ -1,191 +1,26 @@
-"""The world as the checks see it: every fact is asked for once, however many checks need it.
-
-A fact that cannot be had raises its Error for every check that asks: all of them then say that they
-could not tell, and a server that does not answer costs one time-out.
-"""
+"""The world as the checks see it: what may be asked of Vault, the network and the cluster."""
 
 from __future__ import annotations
 
-import threading
-import time
-from collections.abc import Callable, Hashable, Mapping
-from dataclasses import dataclass, field
-from typing import Any, TypeVar
+from collections.abc import Hashable, Mapping
+from typing import Any
 
-from vaultprov.doctor.model import Missing, NotAsked, Vantage
-from vaultprov.doctor.network import Attempt, Network, Url
+from vaultprov.doctor.external_secrets import stores_named
+from vaultprov.doctor.facts import Facts
+from vaultprov.doctor.network import Attempt, Url, in_cluster
 from vaultprov.doctor.operand import Operand, find_operand
 from vaultprov.doctor.stores import GROUP, KINDS, Reference, Store, store_of
-from vaultprov.errors import ConfigError, Error, Unreachable
-from vaultprov.model import Onboarding, ServiceAccount
-from vaultprov.names import Names, joined
-from vaultprov.resource import Fields, KubePort, KubeReader, VaultPort
+from vaultprov.errors import ConfigError, Error
+from vaultprov.names import joined
+from vaultprov.resource import Fields
 from vaultprov.vault.hcl import meaning
 from vaultprov.vault.marker import Marker, marker_of
 
-T = TypeVar("T")
 TOKEN_SECONDS = 600  # what External Secrets asks for
 
 
-@dataclass(frozen=True, slots=True)
-class Case:
-    """What is to be diagnosed, and how far doctor may go.
-
-    vault_address, vault_namespace: as this machine is configured. store, external_secret: look at
-    this one alone. probe, probe_login: what may be done besides reading.
-    """
-
-    onboarding: Onboarding
-    vault_address: str
-    vault_namespace: str = ""
-    vault_ca: str = ""  # PEM, as this machine trusts it
-    kubernetes_host: str = ""  # as the site says that Vault reaches it
-    store: str = ""
-    external_secret: ServiceAccount | None = None  # NAMESPACE/NAME has the same form
-    probe: bool = False
-    probe_image: str = ""
-    probe_login: bool = False
-    operand_namespace: str = ""
-    debug: bool = False  # a bug of a check ends the run
-    now: Callable[[], float] = field(default=time.time)
-
-    @property
-    def who(self) -> str:
-        """The flags that name the cluster, for commands that we suggest."""
-        return f"--env {self.onboarding.env} --cluster {self.onboarding.cluster}"
-
-
-class _Once:
-    """One fact, and the lock under which it is asked for once."""
-
-    def __init__(self) -> None:
-        self.lock = threading.Lock()
-        self.value: Any = None
-        self.error: Error | None = None
-        self.known = False
-
-
-class World:
-    """Everything that checks may look at. Threads share it.
-
-    gate: Vault without a token, for logins. vault, kube: None where there is no access; the reason
-    is in `no_vault`, `no_kube`. kube may be a folder of manifests; live is the cluster itself, None
-    for a folder.
-    """
-
-    def __init__(
-        self,
-        case: Case,
-        network: Network,
-        *,
-        vault: VaultPort | None = None,
-        gate: VaultPort | None = None,
-        kube: KubeReader | None = None,
-        live: KubePort | None = None,
-        no_vault: Error | None = None,
-        no_kube: Error | None = None,
-    ) -> None:
-        self.case, self.network = case, network
-        self.names = Names.of(case.onboarding)
-        self._vault, self._gate, self._kube, self._live = vault, gate, kube, live
-        self._no_vault, self._no_kube = no_vault, no_kube
-        self.stopped = threading.Event()  # set when the run is interrupted
-        self._facts: dict[Hashable, _Once] = {}
-        self._guard = threading.Lock()
-        self._silent: dict[str, Error] = {}  # what a server's silence raised, by server
-
-    @property
-    def ports(self) -> dict[str, Any]:
-        """For another world of the same servers, which remembers nothing."""
-        return {"vault": self._vault, "gate": self._gate, "kube": self._kube, "live": self._live}
-
-    def once(self, key: Hashable, ask: Callable[[], T]) -> T:
-        """`ask()`, or what it answered or raised (an Error) the first time."""
-        with self._guard:
-            fact = self._facts.setdefault(key, _Once())
-        with fact.lock:
-            if not fact.known:
-                try:
-                    fact.value = ask()
-                except Error as error:
-                    fact.error = error
-                fact.known = True
-        if fact.error is not None:
-            raise fact.error
-        value: T = fact.value
-        return value
-
-    def _asked(self, server: str, ask: Callable[[], T]) -> T:
-        """`ask()`; but a server that let one question run into its time-out is not asked again."""
-        if (silent := self._silent.get(server)) is not None:
-            raise silent
-        try:
-            return ask()
-        except Unreachable as error:
-            if "did not answer in time" in error.message:
-                self._silent[server] = error
-            raise
-
-    # The ways in.
-
-    @property
-    def vault(self) -> VaultPort:
-        """Raises Missing."""
-        if self._vault is None:
-            raise _missing(Vantage.VAULT, self._no_vault)
-        return self._vault
-
-    @property
-    def kube(self) -> KubeReader:
-        """The cluster or a folder of its manifests. Raises Missing."""
-        if self._kube is None:
-            raise _missing(Vantage.CLUSTER, self._no_kube)
-        return self._kube
-
-    @property
-    def live(self) -> KubePort:
-        """The cluster itself. Raises Missing."""
-        if self._live is None:
-            reason = None if self._kube is not None else self._no_kube
-            raise _missing(Vantage.CLUSTER, reason)
-        return self._live
-
-    @property
-    def has_kube(self) -> bool:
-        """Whether there is a cluster to look at, live or in files."""
-        return self._kube is not None
-
-    @property
-    def is_offline(self) -> bool:
-        """Whether the cluster is a folder of manifests."""
-        return self._kube is not None and self._live is None
-
-    def missed(self, what: str) -> None:
-        """To be called before something is said to be absent.
-
-        Raises Missing for a folder: what is not in it may well be in the cluster.
-        """
-        if self.is_offline:
-            raise Missing(Vantage.CLUSTER, f"{what} is not among the files")
-
-    @property
-    def gate(self) -> VaultPort:
-        """Vault's login endpoints. Raises NotAsked unless login attempts were allowed."""
-        if not self.case.probe_login:
-            raise NotAsked("--probe-login")
-        if self._gate is None:
-            raise _missing(Vantage.VAULT, self._no_vault)
-        return self._gate
-
-    def servers_told(self) -> tuple[str, ...]:
-        """Where doctor looks: a forgotten context is seen here."""
-        vault = self.case.vault_address
-        if self._no_vault is not None:
-            vault += f" ({self._no_vault.message})"
-        cluster = f"{self._kube.server}, context {self._kube.context}" if self._kube else ""
-        if self._no_kube is not None:
-            cluster = self._no_kube.message
-        return f"vault    {vault}", f"cluster  {cluster}"
+class World(Facts):
+    """Everything that checks may look at. Threads share it."""
 
     # Vault.
 
@@ -301,6 +136,22 @@ class World:
         labels = (found.get("metadata") or {}).get("labels") or {}
         return {"kubernetes.io/metadata.name": name, **labels}
 
+    def service_of(self, host: str) -> tuple[str, str] | None:
+        """Namespace and name of the Service that a name of the store's server stands for.
+
+        Pods complete short names by their search domains, so `vault.vault` may be a Service's name
+        or a public one: it is the former if there is such a Service.
+        """
+        told = in_cluster(host)
+        parts = host.split(".")
+        if told is not None or len(parts) != 2:
+            return told
+        try:
+            found = self.get("v1", "Service", parts[0], parts[1])
+        except Error:
+            return None
+        return (parts[1], parts[0]) if found is not None else None
+
     def operand(self) -> Operand | None:
         """The running External Secrets; None when there is none."""
         return self.once("operand", lambda: find_operand(self))
@@ -325,6 +176,9 @@ class World:
 
     def live_stores(self) -> tuple[Store, ...]:
         """The stores of this case: the named one, else all that have to do with this onboarding."""
+        return self.once("stores", self._live_stores)
+
+    def _live_stores(self) -> tuple[Store, ...]:
         stores = self.all_stores()
         if self.case.store:
             namespace, _, name = self.case.store.rpartition("/")
@@ -360,6 +214,9 @@ class World:
 
     def external_secrets(self) -> tuple[dict[str, Any], ...]:
         """The ExternalSecrets of this case: the named one, else all that use one of its stores."""
+        return self.once("external secrets", self._external_secrets)
+
+    def _external_secrets(self) -> tuple[dict[str, Any], ...]:
         version = self.store_version()
         if version is None:
             return ()
@@ -373,19 +230,17 @@ class World:
                     f"there is no ExternalSecret {wanted}", hint="kubectl get externalsecrets -A"
                 )
             return named
-        return tuple(each for each in found if self.store_for(each) is not None)
+        return tuple(each for each in found if self.stores_for(each))
 
-    def store_for(self, external_secret: Mapping[str, Any]) -> Store | None:
-        """The store of this case that an ExternalSecret uses."""
-        reference = (external_secret.get("spec") or {}).get("secretStoreRef") or {}
-        kind = reference.get("kind") or "SecretStore"
+    def stores_for(self, external_secret: Mapping[str, Any]) -> tuple[Store, ...]:
+        """The stores of this case that an ExternalSecret refers to."""
+        named = stores_named(external_secret)
         namespace = external_secret["metadata"].get("namespace")
-        for store in self.live_stores():
-            if (store.kind, store.name) == (kind, reference.get("name")) and (
-                store.namespace in (None, namespace)
-            ):
-                return store
-        return None
+        return tuple(
+            store
+            for store in self.live_stores()
+            if (store.kind, store.name) in named and store.namespace in (None, namespace)
+        )
 
     def events(self, body: Mapping[str, Any]) -> tuple[str, ...]:
         """What warning events say of an object, newest first; they end after an hour."""
@@ -429,12 +284,6 @@ class World:
             vault_namespace=self.case.vault_namespace,
             planned=True,
         )
-
-
-def _missing(vantage: Vantage, reason: Error | None) -> Missing:
-    if reason is None:
-        return Missing(vantage, "only the live cluster could tell", "run it without --from")
-    return Missing(vantage, reason.message, reason.hint)
 
 
 def _frozen(value: Any) -> Hashable:

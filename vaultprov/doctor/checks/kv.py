@@ -2,14 +2,26 @@
 
 from __future__ import annotations
 
+import json
 import shlex
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
-from vaultprov.doctor.checks.login import kubernetes_roles, policies_of
+from vaultprov.doctor.checks.login import policies_of, role_of
 from vaultprov.doctor.checks.remedies import onboard, patch_provider
+from vaultprov.doctor.external_secrets import Ask, asks, data_path, is_ready, metadata_path, name_of
 from vaultprov.doctor.logins import within
-from vaultprov.doctor.model import Confidence, Finding, Fix, Missing, NotAsked, fail, ok, warn
+from vaultprov.doctor.model import (
+    Confidence,
+    Finding,
+    Fix,
+    Missing,
+    NotAsked,
+    Status,
+    fail,
+    ok,
+    warn,
+)
 from vaultprov.doctor.stores import Store
 from vaultprov.doctor.world import World
 from vaultprov.errors import Denied, LoginFailed
@@ -25,6 +37,9 @@ def path_is_mount(world: World) -> Iterable[Finding]:
     """VP-KV-003."""
     for store in world.stores():
         path = store.path
+        if not path:
+            yield Finding(Status.SKIPPED, str(store), "every key names its mount")
+            continue
         bare = path.strip("/").removesuffix("/data").strip("/")
         mounts = _mounts(world)
         slashless = path.strip("/")
@@ -40,6 +55,31 @@ def path_is_mount(world: World) -> Iterable[Finding]:
             f"{path}/data/... and finds nothing",
             fix=patch_provider(store, {"path": right}, "name the mount alone"),
         )
+    for store in world.live_stores() if world.has_kube else ():
+        yield from _doubled(world, store)
+
+
+def _doubled(world: World, store: Store) -> Iterable[Finding]:
+    """Keys that bring a `data/` of their own, as the API's paths do and the client's do not."""
+    for body, asked in _asks_of(world, store):
+        if asked.find or store.version != "v2" or "/data/data/" not in data_path(store, asked.text):
+            continue
+        metadata = body["metadata"]
+        right = asked.text.removeprefix("data/")
+        patch = [{"op": "replace", "path": asked.field, "value": right}]
+        yield fail(
+            name_of(body),
+            f"key {asked.text!r}",
+            expected=right,
+            cause="External Secrets adds data/ itself, so it asks for "
+            f"{data_path(store, asked.text)} and finds nothing",
+            fix=Fix(
+                "name the key without data/",
+                f"kubectl -n {metadata['namespace']} patch externalsecret {metadata['name']} "
+                f"--type json -p {shlex.quote(json.dumps(patch))}",
+            ),
+            confidence=Confidence.MEDIUM,  # there may be a folder of that name
+        )
 
 
 def _mounts(world: World) -> Mapping[str, Any] | None:
@@ -49,10 +89,14 @@ def _mounts(world: World) -> Mapping[str, Any] | None:
         return None
 
 
+def _with_path(world: World) -> Iterable[Store]:
+    return (store for store in world.stores() if store.path)
+
+
 def mount_exists(world: World) -> Iterable[Finding]:
     """VP-KV-006."""
     mounts = world.read("sys/mounts") or {}
-    for store in world.stores():
+    for store in _with_path(world):
         if store.path.strip("/") + "/" in mounts:
             yield ok("", store.path)
             continue
@@ -71,7 +115,7 @@ def mount_exists(world: World) -> Iterable[Finding]:
 def version(world: World) -> Iterable[Finding]:
     """VP-KV-002."""
     mounts = world.read("sys/mounts") or {}
-    for store in world.stores():
+    for store in _with_path(world):
         mount = mounts.get(store.path.strip("/") + "/") or {}
         has = "v" + str((mount.get("options") or {}).get("version") or "1")
         if store.version == has:
@@ -88,8 +132,8 @@ def version(world: World) -> Iterable[Finding]:
 
 def policy_allows(world: World) -> Iterable[Finding]:
     """VP-KV-001."""
-    for store, _, role in kubernetes_roles(world):
-        held = policies_of(world, role)
+    for store in _readers(world):
+        held = policies_of(world, role_of(world, store))
         rules = [rule for rule in held.values() if rule is not None]
         absent = [name for name, rule in held.items() if rule is None]
         subject = f"role {store.role} of auth/{store.mount}"
@@ -113,6 +157,12 @@ def policy_allows(world: World) -> Iterable[Finding]:
         )
 
 
+def _readers(world: World) -> tuple[Store, ...]:
+    """The stores that log in, each role and KV path once."""
+    found = {(s.methods, s.mount, s.role, s.path, s.version): s for s in reversed(world.stores())}
+    return tuple(store for store in found.values() if store.logs_in)
+
+
 def _by_templates(rules: list[Mapping[str, str]]) -> Confidence:
     """Rules with Vault's identity templates depend on who asks, which is not known here."""
     templated = any("{{" in pattern for policy in rules for pattern in policy)
@@ -121,87 +171,84 @@ def _by_templates(rules: list[Mapping[str, str]]) -> Confidence:
 
 def _wanted(world: World, store: Store) -> list[tuple[str, str]]:
     """Path and capability of what the store's ExternalSecrets read; without any, of its home."""
+    wanted = []
+    for _, asked in _asks_of(world, store):
+        if not asked.find:
+            wanted.append((data_path(store, asked.text), "read"))
+        elif store.path:
+            metadata = joined(store.path, "metadata", asked.text).rstrip("/")
+            wanted += [(f"{metadata}/x", "read"), (f"{metadata}/", "list")]
+    if wanted or store.role != world.names.role or not store.path:
+        return wanted  # of other roles we know no home
     onboarding = world.case.onboarding
-    wanted: list[tuple[str, str]] = []
-    for body in _using(world, store):
-        wanted += [(data_path(store, key), "read") for key in keys_of(body)]
-        for find in _finds(body):
-            wanted.append((joined(store.path, "metadata", find, "x").replace("//", "/"), "read"))
-            wanted.append((joined(store.path, "metadata", find) + "/", "list"))
-    if wanted:
-        return wanted
     home = f"{onboarding.env}/{onboarding.cluster}/x"
-    if store.version == "v1":
-        return [(joined(store.path, home), "read")]
-    return [
-        (joined(store.path, "data", home), "read"),
-        (joined(store.path, "metadata", home), "read"),
-    ]
+    paths = {data_path(store, home), metadata_path(store, home)}
+    return [(path, "read") for path in sorted(paths)]
 
 
-def _using(world: World, store: Store) -> tuple[dict[str, Any], ...]:
+def _asks_of(world: World, store: Store) -> Iterator[tuple[Mapping[str, Any], Ask]]:
     try:
         found = world.external_secrets()
     except Missing:
-        return ()
-    return tuple(body for body in found if world.store_for(body) == store)
-
-
-def keys_of(body: Mapping[str, Any]) -> tuple[str, ...]:
-    """The keys that an ExternalSecret asks for by name."""
-    spec: Mapping[str, Any] = body.get("spec") or {}
-    keys = [(each.get("remoteRef") or {}).get("key") for each in spec.get("data") or ()]
-    keys += [(each.get("extract") or {}).get("key") for each in spec.get("dataFrom") or ()]
-    return tuple(str(key) for key in dict.fromkeys(keys) if key)
-
-
-def _finds(body: Mapping[str, Any]) -> tuple[str, ...]:
-    spec: Mapping[str, Any] = body.get("spec") or {}
-    found = [each.get("find") for each in spec.get("dataFrom") or () if each.get("find")]
-    return tuple(str(find.get("path") or "").strip("/") for find in found)
-
-
-def data_path(store: Store, key: str) -> str:
-    """What External Secrets asks Vault for (`client_get.go` buildPath)."""
-    bare = key.removeprefix(f"{store.path}/")
-    if store.version == "v1":
-        return f"{store.path}/{bare}"
-    return f"{store.path}/data/{bare.removeprefix('data/')}"
+        return
+    for body in found:
+        for asked in asks(body):
+            if asked.is_of(store, body["metadata"].get("namespace")):
+                yield body, asked
 
 
 def secret_exists(world: World) -> Iterable[Finding]:
     """VP-KV-004."""
     for body in world.external_secrets():
-        store = world.store_for(body)
-        name = f"ExternalSecret {body['metadata']['namespace']}/{body['metadata']['name']}"
         told = next((t for t in world.events(body) if any(word in t for word in _ABSENT)), "")
-        failing = any(
-            c.get("type") == "Ready" and c.get("status") == "False"
-            for c in (body.get("status") or {}).get("conditions") or ()
-        )
-        missing = _absent(world, store, body) if store is not None else ()
-        if not missing and not (told and failing):
-            yield ok("", name)
+        failing = is_ready(body) is False
+        absent = [
+            (store, keys)
+            for store in world.stores_for(body)
+            if (keys := _absent(world, store, body))
+        ]
+        if not absent and not (told and failing):
+            yield _no_trace(world, body)
             continue
-        keys = missing or keys_of(body)
+        store, keys = absent[0] if absent else _first_asked(world, body)
         yield fail(
-            name,
-            f"Vault has no {', '.join(keys)}" if missing else scrub(told)[:200],
+            name_of(body),
+            f"Vault has no {', '.join(keys)}" if absent else scrub(told)[:200],
             expected="the secret and the property that it names",
             cause="the key was never written, was deleted, or the property is called otherwise",
             fix=Fix(
                 "write it, or mend the key",
-                _write_command(store, keys, fresh=bool(missing)),
+                _write_command(store, keys, fresh=bool(absent)),
             ),
-            confidence=Confidence.HIGH if missing else Confidence.MEDIUM,
+            confidence=Confidence.HIGH if absent else Confidence.MEDIUM,
         )
 
 
-def _write_command(store: Store | None, keys: tuple[str, ...], *, fresh: bool) -> str:
+def _no_trace(world: World, body: Mapping[str, Any]) -> Finding:
+    """Nothing says that a secret is missing; whether it is there shows by a sync or a login."""
+    if is_ready(body):
+        return ok("synced", name_of(body))
+    if world.case.probe_login:
+        return ok("", name_of(body))
+    return Finding(Status.SKIPPED, name_of(body), "needs --probe-login")
+
+
+def _first_asked(world: World, body: Mapping[str, Any]) -> tuple[Store, tuple[str, ...]]:
+    store = world.stores_for(body)[0]
+    return store, _keys(store, body)
+
+
+def _keys(store: Store, body: Mapping[str, Any]) -> tuple[str, ...]:
+    namespace = body["metadata"].get("namespace")
+    keys = [a.text for a in asks(body) if not a.find and a.is_of(store, namespace)]
+    return tuple(dict.fromkeys(keys))
+
+
+def _write_command(store: Store, keys: tuple[str, ...], *, fresh: bool) -> str:
     """Of a secret that is there only the property is added: `put` would drop the others."""
-    mount = store.path if store else "MOUNT"
-    key = keys[0].removeprefix(f"{mount}/").removeprefix("data/") if keys else "KEY"
     verb = "put" if fresh else "patch"
+    path = data_path(store, keys[0]) if keys else joined(store.path, "data/KEY")
+    mount, _, key = path.partition("/data/") if store.version == "v2" else path.partition("/")
     return f"vault kv {verb} {shlex.quote(f'-mount={mount}')} {shlex.quote(key)} PROPERTY=-"
 
 
@@ -214,7 +261,7 @@ def _absent(world: World, store: Store, body: Mapping[str, Any]) -> tuple[str, .
         return ()
 
     def missing(session: VaultPort) -> tuple[str, ...]:
-        return tuple(key for key in keys_of(body) if _is_absent(session, store, key))
+        return tuple(key for key in _keys(store, body) if _is_absent(session, store, key))
 
     try:
         return within(world, store, missing)
@@ -223,8 +270,7 @@ def _absent(world: World, store: Store, body: Mapping[str, Any]) -> tuple[str, .
 
 
 def _is_absent(session: VaultPort, store: Store, key: str) -> bool:
-    path = data_path(store, key).replace(f"{store.path}/data/", f"{store.path}/metadata/", 1)
-    metadata = session.read(path)
+    metadata = session.read(metadata_path(store, key))
     if metadata is None:
         return True
     versions = metadata.get("versions") or {}
@@ -235,7 +281,7 @@ def _is_absent(session: VaultPort, store: Store, key: str) -> bool:
 def missing_is_seen(world: World) -> Iterable[Finding]:
     """VP-KV-005."""
     for body in world.external_secrets():
-        name = f"ExternalSecret {body['metadata']['namespace']}/{body['metadata']['name']}"
+        name = name_of(body)
         conditions = (body.get("status") or {}).get("conditions") or ()
         deleted = [c for c in conditions if "DeletionPolicy" in str(c.get("message"))]
         if not deleted:

@@ -15,6 +15,7 @@ from vaultprov.doctor.checks.remedies import onboard, patch_login, set_role
 from vaultprov.doctor.logins import oracle, unsigned
 from vaultprov.doctor.model import Confidence, Finding, Fix, Missing, fail, ok, unknown, warn
 from vaultprov.doctor.stores import Reference, Store
+from vaultprov.doctor.way_back import works_now
 from vaultprov.doctor.world import World
 from vaultprov.jwt import claims
 from vaultprov.redact import Secret
@@ -143,10 +144,11 @@ def kubernetes_roles(world: World) -> Iterable[tuple[Store, Reference, Mapping[s
     for store, account in named_accounts(world):
         if store.methods == ("kubernetes",) and _login_of(store) not in seen:
             seen.add(_login_of(store))
-            yield store, account, _role(world, store)
+            yield store, account, role_of(world, store)
 
 
-def _role(world: World, store: Store) -> Mapping[str, Any]:
+def role_of(world: World, store: Store) -> Mapping[str, Any]:
+    """The role that a store logs in with, of whichever method; empty when there is none."""
     return world.role(store.mount, store.role) or {}
 
 
@@ -272,6 +274,10 @@ def cidrs(world: World) -> Iterable[Finding]:
         if seen and all(_within(each, blocks) for each in seen):
             yield ok(f"{', '.join(seen)} in {', '.join(blocks)}", subject)
             continue
+        fresh = works_now(world, store.mount)
+        if fresh:
+            yield ok(f"Vault sees another address than the pods' own: {fresh}", subject)
+            continue
         yield fail(
             subject,
             f"token_bound_cidrs {', '.join(blocks)}; the pods: {', '.join(seen) or 'no address'}",
@@ -301,8 +307,8 @@ def policies_of(world: World, role: Mapping[str, Any]) -> dict[str, Mapping[str,
 
 def looks_itself_up(world: World) -> Iterable[Finding]:
     """VP-AUTH-007."""
-    for store, _, role in kubernetes_roles(world):
-        subject = f"role {store.role} of auth/{store.mount}"
+    for store in logging_in(world):
+        role, subject = role_of(world, store), f"role {store.role} of auth/{store.mount}"
         held = [rules for rules in policies_of(world, role).values() if rules is not None]
         lacking = [
             path
@@ -327,8 +333,8 @@ def looks_itself_up(world: World) -> Iterable[Finding]:
 
 def outlives_first_use(world: World) -> Iterable[Finding]:
     """VP-AUTH-008."""
-    for store, _, role in kubernetes_roles(world):
-        uses = role.get("token_num_uses") or 0
+    for store in logging_in(world):
+        uses = role_of(world, store).get("token_num_uses") or 0
         subject = f"role {store.role} of auth/{store.mount}"
         if not uses:
             yield ok("no limit", subject)

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from vaultprov.doctor.checks.remedies import manifest
-from vaultprov.doctor.egress import Egress, egress, in_cluster, ingress
+from vaultprov.doctor.egress import Egress, egress, ingress
 from vaultprov.doctor.model import Finding, Fix, fail, ok
 from vaultprov.doctor.stores import Store
 from vaultprov.doctor.world import World
@@ -22,7 +22,7 @@ def meshed(world: World) -> Iterable[Finding]:
     if found is None:
         return
     for store in world.servers():
-        inside = in_cluster(store.url.host)
+        inside = world.service_of(store.url.host)
         if inside is None:
             continue
         yield from _let_in(world, found, store)

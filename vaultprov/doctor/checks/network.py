@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from vaultprov.doctor.checks.remedies import manifest
-from vaultprov.doctor.egress import Egress, Way, egress, in_cluster
+from vaultprov.doctor.egress import Egress, Way, egress
 from vaultprov.doctor.model import Confidence, Finding, Fix, Status, fail, ok, unknown, warn
 from vaultprov.doctor.network import Attempt, Reached, Url
 from vaultprov.doctor.proxy import proxy_for
@@ -270,7 +270,7 @@ def resolves(world: World) -> Iterable[Finding]:
     """VP-DNS-002."""
     for store in world.servers():
         host = store.url.host
-        if in_cluster(host) is not None:
+        if world.service_of(host) is not None:
             yield ok("a name of the cluster", host)
         elif _is_proxied(world, store):
             yield Finding(Status.SKIPPED, host, "the proxy resolves it")
@@ -298,7 +298,7 @@ def _is_proxied(world: World, store: Store) -> bool:
 def port_open(world: World) -> Iterable[Finding]:
     """VP-NET-009."""
     for store in world.servers():
-        if in_cluster(store.url.host) is not None:
+        if world.service_of(store.url.host) is not None:
             yield Finding(Status.SKIPPED, store.server, "only the cluster reaches this address")
             continue
         addresses = world.addresses(store.url.host)

@@ -42,6 +42,8 @@ def set_role(store: Store, world: World, field: str, value: str, text: str) -> F
     role = world.role(store.mount, store.role) or {}
     selector = str(role.get("bound_service_account_namespace_selector") or "")
     kept = f" bound_service_account_namespace_selector={shlex.quote(selector)}" if selector else ""
+    if store.methods == ("jwt",):
+        kept = " role_type=jwt"  # a write without it makes the role one for OIDC
     return Fix(text, f"vault write {role_path(store)} {field}={shlex.quote(value)}{kept}")
 
 

@@ -7,8 +7,9 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from vaultprov.doctor.checks.remedies import patch
+from vaultprov.doctor.external_secrets import is_ready, name_of, stores_named
 from vaultprov.doctor.model import Confidence, Finding, Fix, fail, ok, unknown
-from vaultprov.doctor.stores import Store
+from vaultprov.doctor.stores import KINDS, Store
 from vaultprov.doctor.world import World
 from vaultprov.explain.match import match
 from vaultprov.netpol import selects
@@ -20,21 +21,21 @@ _OWNED = ("target is owned by another ExternalSecret", "immutable")
 def conditions_allow(world: World) -> Iterable[Finding]:
     """VP-ES-003."""
     for body in world.external_secrets():
-        store = world.store_for(body)
-        if store is None or store.namespace is not None:
-            continue
-        namespace = str(body["metadata"]["namespace"])
-        if not store.conditions or _allowed(world, store.conditions, namespace):
-            yield ok("", _name(body))
-            continue
-        more = [*store.conditions, {"namespaces": [namespace]}]
-        yield fail(
-            _name(body),
-            f"{store} does not serve namespace {namespace}",
-            expected="a condition that lets the namespace in",
-            cause="spec.conditions of the store leave the namespace out",
-            fix=patch(store, {"spec": {"conditions": more}}, "let the namespace in"),
-        )
+        for store in world.stores_for(body):
+            if store.namespace is not None:
+                continue
+            namespace = str(body["metadata"]["namespace"])
+            if not store.conditions or _allowed(world, store.conditions, namespace):
+                yield ok("", name_of(body))
+                continue
+            more = [*store.conditions, {"namespaces": [namespace]}]
+            yield fail(
+                name_of(body),
+                f"{store} does not serve namespace {namespace}",
+                expected="a condition that lets the namespace in",
+                cause="spec.conditions of the store leave the namespace out",
+                fix=patch(store, {"spec": {"conditions": more}}, "let the namespace in"),
+            )
 
 
 def _allowed(world: World, conditions: Sequence[Mapping[str, Any]], namespace: str) -> bool:
@@ -58,23 +59,22 @@ def store_of_secret(world: World) -> Iterable[Finding]:
     wanted = world.case.external_secret
     named = world.external_secrets() if wanted else world.items(version, "ExternalSecret")
     for body in named:
-        reference = (body.get("spec") or {}).get("secretStoreRef") or {}
-        kind, name = reference.get("kind") or "SecretStore", reference.get("name")
-        if not name or kind not in ("SecretStore", "ClusterSecretStore"):
-            continue
-        namespace = body["metadata"]["namespace"] if kind == "SecretStore" else None
-        if (kind, namespace, name) in stores or world.get(version, kind, name, namespace):
-            yield ok("", _name(body))
-            continue
-        world.missed(f"{kind} {name}")
-        others = [s.name for s in world.live_stores()]
-        yield fail(
-            _name(body),
-            f"refers to {kind} {name}, which does not exist",
-            expected="a store that exists" + (f": {', '.join(others)}" if others else ""),
-            cause="the ExternalSecret names a store that is not there",
-            fix=_other_store(world, body),
-        )
+        for kind, name in sorted(stores_named(body)):
+            if kind not in KINDS:
+                continue
+            namespace = body["metadata"]["namespace"] if kind == "SecretStore" else None
+            if (kind, namespace, name) in stores or world.get(version, kind, name, namespace):
+                yield ok("", name_of(body))
+                continue
+            world.missed(f"{kind} {name}")
+            others = [s.name for s in world.live_stores()]
+            yield fail(
+                name_of(body),
+                f"refers to {kind} {name}, which does not exist",
+                expected="a store that exists" + (f": {', '.join(others)}" if others else ""),
+                cause="the ExternalSecret names a store that is not there",
+                fix=_other_store(world, body),
+            )
 
 
 def _other_store(world: World, body: Mapping[str, Any]) -> Fix:
@@ -93,15 +93,15 @@ def _other_store(world: World, body: Mapping[str, Any]) -> Fix:
 def target_free(world: World) -> Iterable[Finding]:
     """VP-ES-006."""
     for body in world.external_secrets():
-        told = [*_failures(body), *(world.events(body) if _failing(body) else ())]
+        told = [*_failures(body), *(world.events(body) if is_ready(body) is False else ())]
         owned = next((text for text in told if any(word in text for word in _OWNED)), "")
         if not owned:
-            yield ok("", _name(body))
+            yield ok("", name_of(body))
             continue
         metadata = body["metadata"]
         target = ((body.get("spec") or {}).get("target") or {}).get("name") or metadata["name"]
         yield fail(
-            _name(body),
+            name_of(body),
             scrub(owned)[:200],
             expected=f"a Secret {target} that nothing else writes",
             cause="two ExternalSecrets write one Secret, or the Secret is immutable",
@@ -129,13 +129,14 @@ def store_ready(world: World) -> Iterable[Finding]:
 def secret_synced(world: World) -> Iterable[Finding]:
     """VP-ES-008."""
     for body in world.external_secrets():
-        if not _failing(body):
-            yield ok("", _name(body))
+        if is_ready(body) is not False:
+            yield ok("", name_of(body))
             continue
         condition = next(
             c for c in (body.get("status") or {}).get("conditions") or () if c["type"] == "Ready"
         )
-        yield _unready(world, _name(body), condition, world.events(body), world.store_for(body))
+        store = next(iter(world.stores_for(body)), None)
+        yield _unready(world, name_of(body), condition, world.events(body), store)
 
 
 def _unready(
@@ -172,15 +173,6 @@ def _unready(
     )
 
 
-def _failing(body: Mapping[str, Any]) -> bool:
-    conditions = (body.get("status") or {}).get("conditions") or ()
-    return any(c.get("type") == "Ready" and c.get("status") == "False" for c in conditions)
-
-
 def _failures(body: Mapping[str, Any]) -> list[str]:
     conditions = (body.get("status") or {}).get("conditions") or ()
     return [str(c.get("message") or "") for c in conditions if c.get("status") == "False"]
-
-
-def _name(body: Mapping[str, Any]) -> str:
-    return f"ExternalSecret {body['metadata']['namespace']}/{body['metadata']['name']}"

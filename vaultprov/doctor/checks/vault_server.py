@@ -8,7 +8,6 @@ from collections.abc import Iterable
 
 from vaultprov.doctor.checks.remedies import patch_provider
 from vaultprov.doctor.checks.stores import ca_of
-from vaultprov.doctor.egress import in_cluster
 from vaultprov.doctor.model import (
     Confidence,
     Finding,
@@ -306,14 +305,14 @@ def _tried(world: World) -> Iterable[tuple[Store, str, Url]]:
     """Every store with every address of its server, as far as this machine can reach it."""
     for store in world.stores():
         url = store.url
-        if in_cluster(url.host) is None:
+        if world.service_of(url.host) is None:
             for address in world.addresses(url.host):
                 yield store, address, url
 
 
 def _shaken(world: World) -> Iterable[tuple[Store, str, Attempt]]:
     for store in world.stores():
-        if in_cluster(store.url.host) is not None:
+        if world.service_of(store.url.host) is not None:
             raise Missing(
                 Vantage.OPERAND, f"{store.server} is an address of the cluster", "add --probe"
             )
