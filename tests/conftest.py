@@ -10,6 +10,7 @@ from __future__ import annotations
 import itertools
 import json
 import os
+import signal
 import subprocess
 import sys
 from collections.abc import Iterator, Mapping
@@ -33,6 +34,14 @@ from vaultprov.model import ServiceAccount
 
 CANARY = "canary-3f9a1c-never-to-be-seen"
 _ids = itertools.count(1)
+
+
+def pytest_configure() -> None:
+    """A shell starts what it puts into the background deaf to Ctrl-C, and so would be our children.
+
+    The commands under test have to hear it as they do in a terminal.
+    """
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @dataclass(frozen=True)

@@ -5,13 +5,12 @@ It reads with doctor's eyes, so that what `onboard` opens is what doctor would h
 
 from __future__ import annotations
 
-import ipaddress
 from dataclasses import dataclass
 from typing import Any
 
 from vaultprov.doctor.checks.network import nodes
 from vaultprov.doctor.egress import Egress, egress
-from vaultprov.doctor.network import Url
+from vaultprov.doctor.network import Url, is_address
 from vaultprov.doctor.proxy import proxy_for
 from vaultprov.doctor.world import World
 from vaultprov.errors import ConfigError, Denied, Error
@@ -87,7 +86,7 @@ def _decisions(world: World) -> tuple[Decision, ...]:
         found.everywhere,
         (pods,) if pods else _addresses(world, reached, wish.cidrs, alone=proxy is not None),
         f"proxy {proxy.host}" if proxy else url.host,
-        () if _is_address(reached.host) else _resolvers(world, found),
+        () if is_address(reached.host) else _resolvers(world, found),
         wish.mode,
         found.unmodelled() if found.policies else (),
     )
@@ -148,11 +147,3 @@ def _resolvers(world: World, found: Egress) -> tuple[Destination, ...]:
     )
     labels = world.namespace_labels(default.namespace)
     return (Pods(default.namespace, default.selector, default.port, labels, endpoints),)
-
-
-def _is_address(host: str) -> bool:
-    try:
-        ipaddress.ip_address(host)
-    except ValueError:
-        return False
-    return True

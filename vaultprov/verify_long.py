@@ -7,7 +7,7 @@ refuses it even where the policy would not.
 from __future__ import annotations
 
 import fnmatch
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any
@@ -15,6 +15,7 @@ from typing import Any
 from vaultprov.errors import ConfigError, Denied, Error, LoginFailed, Rejected
 from vaultprov.model import Onboarding, ReviewerMode, ServiceAccount
 from vaultprov.names import Names, joined
+from vaultprov.redact import Secret
 from vaultprov.resource import Io, VaultPort
 from vaultprov.retry import Budget
 from vaultprov.verify import Check, check, reads, revoked, workload_token
@@ -43,12 +44,15 @@ class Login:
     def audience(self) -> str:
         return str(self.role.get("audience") or "") or self.onboarding.audience
 
-    def attempt(self, account: ServiceAccount, audience: str) -> VaultPort:
-        """A session of an account. Raises LoginFailed, Denied, Rejected."""
+    def token(self, account: ServiceAccount, audience: str) -> Secret:
+        """A token of an account. Raises Rejected if there is no such account, Denied."""
         client_mode = self.onboarding.reviewer.mode is ReviewerMode.CLIENT
-        token = self.budget.call(
+        return self.budget.call(
             lambda: workload_token(account, audience, self.io, also_for_api=client_mode)
         )
+
+    def attempt(self, token: Secret) -> VaultPort:
+        """A session. Raises LoginFailed, Denied."""
         payload = {"role": self.names.role, "jwt": token}
         return self.io.vault.login(self.names.auth_mount, payload)
 
@@ -73,7 +77,7 @@ def prove_at_length(onboarding: Onboarding, io: Io, budget: Budget) -> tuple[Che
 def _prove(login: Login) -> Iterator[Check]:
     title = f"{login.account} logs in at auth/{login.names.auth_mount} as {login.names.role}"
     try:
-        session = login.attempt(login.account, login.audience)
+        session = login.attempt(login.token(login.account, login.audience))
     except (LoginFailed, Denied, Rejected, ConfigError) as error:
         hint = f"vaultprov doctor --env {login.onboarding.env} --cluster {login.onboarding.cluster}"
         yield Check(title, ok=False, detail=error.message, hint=f"{hint} --probe-login")
@@ -174,13 +178,18 @@ def _too_wide(login: Login, what: str, bound: Iterable[str]) -> Check:
 
 def _refused(login: Login, account: ServiceAccount, audience: str, what: str) -> Check:
     title = f"{what} ({account}) is refused"
-    attempt: Callable[[], VaultPort] = lambda: login.attempt(account, audience)  # noqa: E731
     try:
-        session = attempt()
-    except (LoginFailed, Denied) as error:
-        return Check(title, ok=True, detail=error.message.rpartition(": ")[2])
+        token = login.token(account, audience)
     except Rejected:  # there is no such ServiceAccount: nothing to let in
         return Check(title, ok=True, detail="there is none")
+    except Denied as error:  # not tried is not refused
+        return Check(
+            title, ok=False, detail=f"could not be tried: {error.message}", hint=error.hint
+        )
+    try:
+        session = login.attempt(token)
+    except (LoginFailed, Denied) as error:
+        return Check(title, ok=True, detail=error.message.rpartition(": ")[2])
     with revoked(session):
         names = login.names
         return Check(

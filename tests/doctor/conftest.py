@@ -169,7 +169,12 @@ class Clinic:
             self.until(f"{what[3]} is Ready", partial(self._is_well, what))
 
     def _is_well(self, what: What) -> bool:
-        self.looked_at(what)
+        """A status of True is looked at anew; any other is touched until it is that."""
+        if self.condition(what).get("status") == "True":
+            self.looked_at(what)
+        else:
+            self.touch(what)
+            time.sleep(0.3)
         return self.condition(what).get("status") == "True"
 
     def _traces(self, what: What) -> tuple[object, ...]:

@@ -303,6 +303,7 @@ FAULTS: tuple[Fault, ...] = (
     Fault("KV-1 policy without data/", "VP-KV-001", _policy_without_data),
     Fault("KV-2 version", "VP-KV-002", lambda c: c.store(version="v1")),
     Fault("KV-3 doubled data/", "VP-KV-003", lambda c: c.store(path="k8s_secrets/data")),
+    Fault("KV-3 data/ in the key", "VP-KV-003", lambda c: _key(c, "data/moc/smaug/db")),
     Fault("KV-3 trailing slash", "VP-KV-003", lambda c: c.store(path="k8s_secrets/")),
     Fault("KV mount absent", "VP-KV-006", lambda c: c.store(path="kv")),
     Fault("KV-4 no such secret", "VP-KV-004", _no_such_key, ("--probe-login",),

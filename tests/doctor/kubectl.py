@@ -46,7 +46,9 @@ def main(words: list[str]) -> int:
     version, kind = _KINDS[kind]
     path = f"{collection_of(version, kind, namespace)}/{name}"
     if verb == "patch":
-        change: dict[str, Any] = json.loads(rest[rest.index("-p") + 1])
+        change: Any = json.loads(rest[rest.index("-p") + 1])
+        if "json" in rest:
+            change = _as_merge(cluster.get(path) or {}, change)
         cluster.merge(path, change)
     elif verb == "delete":
         cluster.call("DELETE", path)
@@ -55,6 +57,17 @@ def main(words: list[str]) -> int:
     else:
         return 1
     return 0
+
+
+def _as_merge(body: dict[str, Any], operations: list[dict[str, Any]]) -> dict[str, Any]:
+    """What `replace` operations of a JSON patch come to."""
+    for operation in operations:
+        *parents, last = operation["path"].strip("/").split("/")
+        target: Any = body
+        for part in parents:
+            target = target[int(part) if isinstance(target, list) else part]
+        target[last] = operation["value"]
+    return {"spec": body["spec"]}
 
 
 if __name__ == "__main__":

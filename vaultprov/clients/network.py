@@ -3,42 +3,77 @@
 from __future__ import annotations
 
 import errno
-import ipaddress
 import json
 import socket
 import ssl
+import threading
 import time
 from collections.abc import Callable
+from concurrent.futures import Future
 from typing import Any
 
 import urllib3
 
-from vaultprov.doctor.network import Attempt, Reached, Url
+from vaultprov.doctor.network import Attempt, Reached, Url, is_address
+from vaultprov.errors import Unreachable
 from vaultprov.redact import Secret, scrub
 
 # Looking without judging the certificate is meant here; judging it is a question of its own.
 urllib3.disable_warnings(urllib3.exceptions.InsecureRequestWarning)
+RESOLVE_SECONDS = 6.0  # one try of most resolvers is 5 s, and the second one asks another server
 SECONDS = 4.0  # for one attempt: a black hole must not be waited for longer than a person does
 # OpenSSL's x509_vfy.h: who signed it is not known; it is not for this name, or not for now.
 _UNTRUSTED = frozenset({2, 18, 19, 20, 21, 24, 79})
 _MISFIT = frozenset({9, 10, 62, 63, 64})
 
 
+def _looked_up(host: str) -> tuple[str, ...]:
+    try:
+        found = socket.getaddrinfo(host, None, type=socket.SOCK_STREAM)
+    except UnicodeError:
+        return ()
+    except socket.gaierror as error:
+        if error.errno in (socket.EAI_AGAIN, socket.EAI_FAIL):
+            raise _no_resolver(host, "the resolver does not answer") from error
+        return ()
+    except OSError:
+        return ()
+    return tuple(dict.fromkeys(str(entry[4][0]) for entry in found))
+
+
+def _no_resolver(host: str, why: str) -> Unreachable:
+    return Unreachable(
+        f"this machine could not look {host} up: {why}", hint=f"getent ahosts {host}"
+    )
+
+
+def _within(seconds: float, look: Callable[[], tuple[str, ...]], host: str) -> tuple[str, ...]:
+    """`look()`; the C library's resolver takes no limit of ours, so it is left behind at that.
+
+    Raises Unreachable.
+    """
+    answer: Future[tuple[str, ...]] = Future()
+
+    def ask() -> None:
+        try:
+            answer.set_result(look())
+        except Unreachable as error:
+            answer.set_exception(error)
+
+    threading.Thread(target=ask, daemon=True).start()  # the end of the process waits for no daemon
+    try:
+        return answer.result(seconds)
+    except TimeoutError:
+        raise _no_resolver(host, f"no answer within {seconds:g} s") from None
+
+
 class SocketNetwork:
     """The network as this machine sees it. Threads may share it."""
 
     def resolve(self, host: str) -> tuple[str, ...]:
-        try:
-            ipaddress.ip_address(host)
-        except ValueError:
-            pass
-        else:
+        if is_address(host):
             return (host,)
-        try:
-            found = socket.getaddrinfo(host, None, type=socket.SOCK_STREAM)
-        except (OSError, UnicodeError):
-            return ()
-        return tuple(dict.fromkeys(str(entry[4][0]) for entry in found))
+        return _within(RESOLVE_SECONDS, lambda: _looked_up(host), host)
 
     def connect(self, address: str, port: int) -> Attempt:
         def attempt() -> Attempt:

@@ -59,9 +59,9 @@ def raft(folder: Path, *, count: int = 3) -> Iterator[Raft]:
         wait_until(lambda: _unsealed(nodes, key), _TIMEOUT, "every node has joined", *children)
         cluster = Raft(nodes, token, tuple(children))
         wait_until(
-            lambda: all(map(cluster.leader_of, nodes)),
+            lambda: all(map(cluster.leader_of, nodes)) and all(map(cluster.serves, nodes)),
             _TIMEOUT,
-            "every node knows the leader",
+            "every node knows the leader, and it serves",
             *children,
         )
         yield cluster

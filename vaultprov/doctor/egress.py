@@ -133,7 +133,16 @@ class Egress:
             peers = self._service_peers(*inside, url.port, "TCP")
             return peers or (Peer(None, url.port),)
         addresses = self._world.addresses(url.host)
-        return tuple(Peer(address, url.port) for address in addresses)
+        return tuple(Peer(address, url.port) for address in addresses if self._has_family(address))
+
+    def _has_family(self, address: str) -> bool:
+        """Whether the pods have an address of that family: without one nobody goes there."""
+        own = [
+            ipaddress.ip_address(str(each["ip"])).version
+            for pod in self.operand.pods
+            for each in (pod.get("status") or {}).get("podIPs") or ()
+        ]
+        return not own or ipaddress.ip_address(address).version in own
 
     def _service_peers(
         self, namespace: str, name: str, port: int, protocol: str

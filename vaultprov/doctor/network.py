@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ipaddress
 from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import StrEnum
@@ -64,6 +65,15 @@ class Url:
         return f"{self.scheme}://{host}:{self.port}"
 
 
+def is_address(host: str) -> bool:
+    """Whether a host is an IP address, not a name."""
+    try:
+        ipaddress.ip_address(host)
+    except ValueError:
+        return False
+    return True
+
+
 def in_cluster(host: str) -> tuple[str, str] | None:
     """Namespace and name of the Service that a cluster-internal name stands for."""
     parts = host.removesuffix(".").removesuffix(".cluster.local").split(".")
@@ -73,10 +83,13 @@ def in_cluster(host: str) -> tuple[str, str] | None:
 
 
 class Network(Protocol):
-    """The network as seen from this machine. Nothing raises: an attempt says how it ended."""
+    """The network as seen from this machine. An attempt does not raise, it says how it ended."""
 
     def resolve(self, host: str) -> tuple[str, ...]:
-        """The addresses of a name; empty when it has none. An address is its own."""
+        """The addresses of a name; empty when it has none. An address is its own.
+
+        Raises Unreachable if the resolver does not answer.
+        """
 
     def connect(self, address: str, port: int) -> Attempt:
         """A TCP connection, closed at once."""

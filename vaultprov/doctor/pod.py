@@ -16,6 +16,7 @@ from typing import Any
 from vaultprov.doctor.model import Missing, NotAsked, Vantage
 from vaultprov.doctor.network import Url
 from vaultprov.doctor.operand import Operand
+from vaultprov.doctor.proxy import proxy_for
 from vaultprov.doctor.world import World
 from vaultprov.errors import Error, NotConverged
 
@@ -23,12 +24,21 @@ _SECONDS = 60  # from its creation to its end; pulling the image is part of it
 _SLICE = 2.0  # seconds between two looks at whether we were interrupted
 _NAME = "vaultprov-probe-"
 _ANNOTATION = "vaultprov/probe"
-# POSIX shell, with whatever the image has: bash or nc for TCP, curl or wget for HTTP.
+_HOPELESS = ("ImagePullBackOff", "InvalidImageName", "CreateContainerConfigError")
+_PROXIES = ("http_proxy", "https_proxy", "no_proxy")
+# Vault answers 200 in whatever state it is; who answers otherwise is not Vault.
+_HEALTH = "v1/sys/health?standbyok=true&perfstandbyok=true&sealedcode=200&uninitcode=200"
+# POSIX shell, with whatever the image has: bash or nc for TCP, curl or wget for HTTP. That packets
+# are dropped shows by the time that passed: nc ends alike for that and for a refusal.
 _SCRIPT = """
 host=$1 port=$2 url=$3 log=${4:-/dev/termination-log}
 say() { printf '%s\\n' "$*" >>"$log"; }
-found=$(getent hosts "$host" 2>/dev/null || nslookup "$host" 2>/dev/null)
-if [ -n "$found" ]; then say dns ok "$(printf '%s' "$found" | head -n 1)"; else say dns fail; fi
+if found=$(getent hosts "$host" 2>/dev/null || nslookup "$host" 2>/dev/null); then
+  say dns ok "$(printf '%s' "$found" | tail -n 1)"
+else
+  say dns fail
+fi
+began=$(date +%s)
 if command -v bash >/dev/null; then
   timeout 5 bash -c "exec 3<>/dev/tcp/$host/$port" 2>/dev/null
 elif command -v nc >/dev/null; then
@@ -36,19 +46,20 @@ elif command -v nc >/dev/null; then
 else
   (exit 125)
 fi
-case $? in
+ended=$? took=$(($(date +%s) - began))
+case $ended in
   0) say tcp ok ;;
-  124) say tcp timeout ;;
   125) say tcp unknown the image has neither bash nor nc ;;
-  *) say tcp refused ;;
+  *) if [ "$took" -ge 4 ]; then say tcp timeout; else say tcp refused; fi ;;
 esac
+who() { case $1 in *'"sealed"'*) echo vault ;; *) echo other ;; esac; }
 if command -v curl >/dev/null; then
-  code=$(curl -sk -m 10 -o /dev/null -w '%{http_code}' "$url")
-  say http "${code:-000}"
+  told=$(curl -sk -m 10 -w ' %{http_code}' "$url")
+  say http "${told##* }" "$(who "$told")"
 elif command -v wget >/dev/null; then
-  code=$(wget -S --no-check-certificate -T 10 -O /dev/null "$url" 2>&1 |
-    awk '/HTTP\\// {print $2; exit}')
-  say http "${code:-000}"
+  told=$(wget -S --no-check-certificate -T 10 -O - "$url" 2>&1)
+  code=$(printf '%s' "$told" | awk '/HTTP\\// {print $2; exit}')
+  say http "${code:-000}" "$(who "$told")"
 else
   say http unknown the image has neither curl nor wget
 fi
@@ -77,12 +88,13 @@ def _run(world: World, operand: Operand, url: Url) -> Mapping[str, str]:
     finally:
         # Also where the answer to the creation was lost.
         _remove(world, body)
-    terminated = _state(ended).get("terminated") or {}
+    state = _state(ended)
+    terminated = state.get("terminated") or {}
     lines = [line.partition(" ") for line in str(terminated.get("message") or "").splitlines()]
     told = {name: words for name, _, words in lines}
     if not told:
         raise NotConverged(
-            f"pod {metadata['name']} ended without a word: {terminated.get('reason', 'unknown')}",
+            f"pod {metadata['name']} ended without a word: {_reason(state)}",
             hint="give an image with a shell: --probe-image IMAGE",
         )
     return told
@@ -104,7 +116,14 @@ def _ended(world: World, body: Mapping[str, Any]) -> dict[str, Any]:
 
 def _is_over(live: Mapping[str, Any]) -> bool:
     phase = (live.get("status") or {}).get("phase")
-    return "terminated" in _state(live) or phase in ("Succeeded", "Failed")
+    state = _state(live)
+    over = "terminated" in state or phase in ("Succeeded", "Failed")
+    return over or (state.get("waiting") or {}).get("reason") in _HOPELESS
+
+
+def _reason(state: Mapping[str, Any]) -> str:
+    why = (state.get("terminated") or state.get("waiting") or {}).get("reason")
+    return str(why or "for no reason that the API tells")
 
 
 def _state(live: Mapping[str, Any]) -> Mapping[str, Any]:
@@ -121,9 +140,15 @@ def _remove(world: World, body: Mapping[str, Any]) -> None:
         time.sleep(0.5)
 
 
+def first_hop(operand: Operand, url: Url) -> Url:
+    """Where the operand's connection goes: its proxy, if it has one for this, else the server."""
+    return proxy_for(url, operand.environment) or url
+
+
 def pod_body(operand: Operand, url: Url, image: str) -> dict[str, Any]:
-    """The pod: the operand's labels and namespace, none of its rights."""
-    where = operand.template
+    """The pod: the operand's labels, namespace and proxies, none of its rights."""
+    where, hop = operand.template, first_hop(operand, url)
+    proxies = {k: v for k, v in operand.environment.items() if k.lower() in _PROXIES and v}
     optional = {
         name: where[name]
         for name in ("dnsPolicy", "dnsConfig", "imagePullSecrets")
@@ -154,7 +179,8 @@ def pod_body(operand: Operand, url: Url, image: str) -> dict[str, Any]:
                     "name": "probe",
                     "image": image or str(operand.container.get("image")),
                     "command": ["sh", "-c", _SCRIPT, "probe"],
-                    "args": [url.host, str(url.port), f"{url}/v1/sys/health?standbyok=true"],
+                    "args": [hop.host, str(hop.port), f"{url}/{_HEALTH}"],
+                    "env": [{"name": k, "value": v} for k, v in sorted(proxies.items())],
                     "resources": {
                         "requests": {"cpu": "10m", "memory": "16Mi"},
                         "limits": {"cpu": "100m", "memory": "64Mi"},

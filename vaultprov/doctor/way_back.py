@@ -72,7 +72,10 @@ def _names_account(store: Store, mount: str) -> bool:
 
 
 def works_now(world: World, mount: str) -> str:
-    """Proof by what runs: what was synced just now by a login at the mount; "" if nothing was."""
+    """Proof by what runs: what was synced just now by a login at the mount; "" if nothing was.
+
+    A store that fails by now takes it back: the next sync will fail as well.
+    """
     try:
         found = world.external_secrets()
     except Missing:
@@ -81,8 +84,12 @@ def works_now(world: World, mount: str) -> str:
         refreshed = (body.get("status") or {}).get("refreshTime")
         if not (refreshed and is_ready(body)):
             continue
-        if all(store.mount == mount for store in world.stores_for(body)):
+        if all(store.mount == mount and _not_failing(store) for store in world.stores_for(body)):
             age = world.case.now() - datetime.fromisoformat(refreshed).timestamp()
             if age < 2 * _HOUR:
                 return f"{name_of(body)} was synced {max(age, 0) / 60:.0f} min ago"
     return ""
+
+
+def _not_failing(store: Store) -> bool:
+    return (store.ready or {}).get("status") != "False"

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Mapping
+from collections.abc import Callable, Hashable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 from vaultprov.doctor.external_secrets import stores_named
 from vaultprov.doctor.facts import Facts
-from vaultprov.doctor.network import Attempt, Url, in_cluster
+from vaultprov.doctor.network import Attempt, Reached, Url, in_cluster
 from vaultprov.doctor.operand import Operand, find_operand
 from vaultprov.doctor.stores import GROUP, KINDS, Reference, Store, store_of
-from vaultprov.errors import ConfigError, Error
+from vaultprov.errors import ConfigError, Denied, Error
 from vaultprov.names import joined
 from vaultprov.resource import Fields
 from vaultprov.vault.hcl import meaning
@@ -31,8 +32,19 @@ class World(Facts):
         )
 
     def auth_mount(self, mount: str) -> Mapping[str, Any] | None:
-        """The entry of an auth mount in the listing; None when there is none."""
-        entry = (self.read("sys/auth") or {}).get(mount.strip("/") + "/")
+        """The entry of an auth mount in the listing; None when there is none.
+
+        Who may not list them all still sees those below which the token may do something; that
+        another one is not among those says nothing, so then Denied is raised.
+        """
+        name = mount.strip("/") + "/"
+        try:
+            entry = (self.read("sys/auth") or {}).get(name)
+        except Denied:
+            own = (self.read("sys/internal/ui/mounts") or {}).get("auth") or {}
+            if name not in own:
+                raise
+            entry = own[name]
         return entry if isinstance(entry, Mapping) else None
 
     def marker(self, mount: str) -> Marker:
@@ -54,15 +66,22 @@ class World(Facts):
 
     def health(self, url: Url, address: str) -> Attempt:
         """What a node says of itself; no token goes along."""
-        return self.once(
-            ("health", url, address), lambda: self.network.get(url, address, "/v1/sys/health")
-        )
+        return self._spoken("health", url, address)
 
     def leader(self, url: Url, address: str) -> Attempt:
         """Who leads, as a node says it without a token."""
-        return self.once(
-            ("leader", url, address), lambda: self.network.get(url, address, "/v1/sys/leader")
-        )
+        return self._spoken("leader", url, address)
+
+    def _spoken(self, what: str, url: Url, address: str) -> Attempt:
+        def ask() -> Attempt:
+            return self.network.get(url, address, f"/v1/sys/{what}")
+
+        return self.once((what, url, address), lambda: self._unless_silent(address, url.port, ask))
+
+    def _unless_silent(self, address: str, port: int, ask: Callable[[], Attempt]) -> Attempt:
+        """`ask()`, but of an address that lets a connection run into its time-out only once."""
+        tried = self.connect(address, port)
+        return tried if tried.reached is Reached.TIMEOUT else ask()
 
     # The network as this machine sees it.
 
@@ -74,11 +93,20 @@ class World(Facts):
         """A TCP connection."""
         return self.once(("tcp", address, port), lambda: self.network.connect(address, port))
 
+    def connects(self, addresses: Sequence[str], port: int) -> dict[str, Attempt]:
+        """The same to several addresses at once."""
+        with ThreadPoolExecutor(max(1, len(addresses))) as pool:
+            tried = pool.map(lambda address: self.connect(address, port), addresses)
+            return dict(zip(addresses, tried, strict=True))
+
     def handshake(self, url: Url, address: str, ca_pem: str | None) -> Attempt:
         """TLS with exactly these CAs."""
-        return self.once(
-            ("tls", url, address, ca_pem), lambda: self.network.handshake(url, address, ca_pem)
-        )
+
+        def ask() -> Attempt:
+            return self.network.handshake(url, address, ca_pem)
+
+        key = ("tls", url, address, ca_pem)
+        return self.once(key, lambda: self._unless_silent(address, url.port, ask))
 
     # The cluster.
 

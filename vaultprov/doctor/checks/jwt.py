@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import base64
 import binascii
+import re
 import shlex
 from collections.abc import Iterable, Mapping
 from typing import Any
@@ -16,6 +17,7 @@ from vaultprov.doctor.checks.remedies import config_path, patch_login, role_path
 from vaultprov.doctor.model import Confidence, Finding, Fix, Missing, Vantage, fail, ok, unknown
 from vaultprov.doctor.network import Reached, Url
 from vaultprov.doctor.stores import Reference, Store
+from vaultprov.doctor.way_back import works_now
 from vaultprov.doctor.world import World
 from vaultprov.jwt import claims, header, public_key_pem
 
@@ -98,6 +100,7 @@ def binding(world: World) -> Iterable[Finding]:
     for store, account, role in _logins(world):
         has = _claims(world, store, account)
         config = world.config(store.mount) or {}
+        globs = role.get("bound_claims_type") == "glob"
         wrong = []
         if role.get("bound_subject") and role["bound_subject"] != has.get("sub"):
             wrong.append(("bound_subject", role["bound_subject"], str(has.get("sub"))))
@@ -105,7 +108,7 @@ def binding(world: World) -> Iterable[Finding]:
             wrong.append(("bound_issuer", config["bound_issuer"], str(has.get("iss"))))
         for name, value in (role.get("bound_claims") or {}).items():
             wanted = value if isinstance(value, list) else [value]
-            if str(_pointer(has, name)) not in map(str, wanted):
+            if not _claimed(_pointer(has, name), wanted, globs=globs):
                 wrong.append((f"bound_claims {name}", wanted, str(_pointer(has, name))))
         subject = f"role {store.role} of auth/{store.mount}"
         if not wrong:
@@ -124,6 +127,19 @@ def binding(world: World) -> Iterable[Finding]:
             cause=f"the token's {field.removeprefix('bound_')} is not the one that Vault wants",
             fix=Fix("bind the token's own, unless others log in with this role, too", command),
         )
+
+
+def _claimed(claim: Any, wanted: list[Any], *, globs: bool) -> bool:
+    """Whether one value of the claim is one that the role binds (openbao `claims.go`)."""
+    values = [str(each) for each in (claim if isinstance(claim, list) else [claim])]
+    if not globs:
+        return any(str(each) in values for each in wanted)
+    return any(_fits(value, str(each)) for value in values for each in wanted)
+
+
+def _fits(value: str, pattern: str) -> bool:
+    """In a glob only the asterisk means anything (ryanuber/go-glob)."""
+    return re.fullmatch(".*".join(map(re.escape, pattern.split("*"))), value, re.DOTALL) is not None
 
 
 def _pointer(claimed: Mapping[str, Any], name: str) -> Any:
@@ -191,6 +207,10 @@ def key_source(world: World) -> Iterable[Finding]:
             yield ok(str(source), subject)
             continue
         told = tried[0].detail if tried else "no such host"
+        fresh = works_now(world, store.mount)
+        if fresh:
+            yield ok(f"{told}, from this machine; but {fresh}", subject)
+            continue
         if not tried and ".svc" in url.host:
             raise Missing(Vantage.VAULT, f"{source} is a name of the cluster that Vault runs in")
         yield fail(

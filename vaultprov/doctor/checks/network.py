@@ -2,19 +2,18 @@
 
 from __future__ import annotations
 
-import ipaddress
 from collections.abc import Iterable, Mapping
 from typing import Any
 
+from vaultprov.doctor.checks.openings import open_vault, policy
 from vaultprov.doctor.checks.remedies import manifest
 from vaultprov.doctor.egress import Egress, Way, egress
 from vaultprov.doctor.model import Confidence, Finding, Fix, Status, fail, ok, unknown, warn
-from vaultprov.doctor.network import Attempt, Reached, Url
+from vaultprov.doctor.network import Attempt, Reached, Url, is_address
 from vaultprov.doctor.proxy import proxy_for
 from vaultprov.doctor.stores import Store
 from vaultprov.doctor.world import World
 from vaultprov.errors import Error
-from vaultprov.kube.decision import network_policy
 from vaultprov.kube.objects import LABELS
 
 _SIDECAR = "istio-proxy"
@@ -112,7 +111,7 @@ def to_dns(world: World) -> Iterable[Finding]:
     found = egress(world)
     if found is None:
         return
-    if all(_is_address(store) for store in world.stores()):
+    if all(is_address(store.url.host) for store in world.stores()):
         yield ok("the store names an address, not a name")
         return
     ways = found.to_dns()
@@ -136,14 +135,6 @@ def to_dns(world: World) -> Iterable[Finding]:
         ),
         evidence=ways[0].verdict.isolating,
     )
-
-
-def _is_address(store: Store) -> bool:
-    try:
-        ipaddress.ip_address(store.url.host)
-    except ValueError:
-        return False
-    return True
 
 
 def policy_fits(world: World) -> Iterable[Finding]:
@@ -197,6 +188,10 @@ def to_nodes(world: World) -> Iterable[Finding]:
     found = egress(world)
     for store in world.servers():
         ways: list[Way] = []
+        if _is_balanced(world, store):
+            told = "a load balancer sends clients to the active node"
+            yield Finding(Status.SKIPPED, store.server, told)
+            continue
         for node in nodes(world, store):
             if node.host == store.url.host and node.port == store.url.port:
                 continue
@@ -224,6 +219,22 @@ def to_nodes(world: World) -> Iterable[Finding]:
             )
         elif ways:
             yield ok(f"{len(ways)} addresses", f"the nodes behind {store.server}")
+
+
+def _is_balanced(world: World, store: Store) -> bool:
+    """Whether only the active node answers, and at another address than its own.
+
+    Then a standby, which would send clients to the node's own address, is never seen.
+    """
+    addresses = world.addresses(store.url.host)
+    answers = [world.health(store.url, address).body or {} for address in addresses]
+    if any(each.get("standby", True) for each in answers):
+        return False
+    leaders = [world.leader(store.url, address).body or {} for address in addresses]
+    own = {str(each["leader_address"]) for each in leaders if each.get("leader_address")}
+    return bool(own) and not any(
+        set(world.addresses(Url.parse(each).host)) & set(addresses) for each in own
+    )
 
 
 def nodes(world: World, store: Store) -> tuple[Url, ...]:
@@ -276,6 +287,8 @@ def resolves(world: World) -> Iterable[Finding]:
             yield Finding(Status.SKIPPED, host, "the proxy resolves it")
         elif addresses := world.addresses(host):
             yield ok(", ".join(addresses), host)
+        elif _works_for_the_operand(world, store):
+            yield unknown("no such host, asked from this machine; but the store is Ready", host)
         else:
             yield fail(
                 host,
@@ -301,11 +314,14 @@ def port_open(world: World) -> Iterable[Finding]:
         if world.service_of(store.url.host) is not None:
             yield Finding(Status.SKIPPED, store.server, "only the cluster reaches this address")
             continue
+        if _is_proxied(world, store):
+            yield Finding(Status.SKIPPED, store.server, "the operand goes through a proxy")
+            continue
         addresses = world.addresses(store.url.host)
         if not addresses:
             yield unknown("its name does not resolve here", store.server)
             continue
-        tried = {a: world.connect(a, store.url.port) for a in addresses}
+        tried = world.connects(addresses, store.url.port)
         shut = {a: each for a, each in tried.items() if each.reached is not Reached.OK}
         if len(shut) < len(tried):
             told = f"{len(tried) - len(shut)} of {len(tried)} addresses"
@@ -350,40 +366,6 @@ def _why_shut(attempt: Attempt) -> str:
     if attempt.reached is Reached.TIMEOUT:
         return "something drops the packets: a firewall, or no such host on the network"
     return f"the address cannot be reached: {attempt.detail}"
-
-
-def open_vault(found: Egress, ways: tuple[Way, ...], name: str = "vaultprov-egress-vault") -> Fix:
-    """The policy that opens these ways and nothing else; of the operand's pods alone."""
-    rules = [{"to": [_peer(way)], "ports": _ports(way)} for way in ways]
-    return Fix(
-        "let the operand go there", "kubectl apply -f -", manifest(policy(found, name, rules))
-    )
-
-
-def _peer(way: Way) -> dict[str, Any]:
-    pod = way.peer.pod
-    if pod is not None:
-        return {
-            "namespaceSelector": {"matchLabels": {"kubernetes.io/metadata.name": pod.namespace}},
-            "podSelector": {"matchLabels": _lasting(pod.labels)},
-        }
-    bits = 128 if ":" in (way.peer.address or "") else 32
-    return {"ipBlock": {"cidr": f"{way.peer.address}/{bits}"}}
-
-
-def _lasting(labels: Mapping[str, str]) -> dict[str, str]:
-    """Without those that change whenever a pod is replaced."""
-    changing = ("hash", "pod-name", "pod-index")
-    return {name: value for name, value in labels.items() if not name.endswith(changing)}
-
-
-def _ports(way: Way) -> list[dict[str, Any]]:
-    return [{"protocol": way.peer.protocol, "port": way.peer.port}]
-
-
-def policy(found: Egress, name: str, rules: list[dict[str, Any]]) -> dict[str, Any]:
-    """A NetworkPolicy of ours for the operand's pods, as its live Deployment selects them."""
-    return network_policy(name, found.operand.namespace, found.operand.selector, rules)
 
 
 def _all_closed(ways: tuple[Way, ...]) -> bool:
