@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from vaultprov.doctor.diagnose import diagnose
-from vaultprov.doctor.model import Diagnosis
+from vaultprov.doctor.model import Diagnosis, Status
 from vaultprov.doctor.world import World
 from vaultprov.errors import ConfigError, Error
 from vaultprov.report.diagnosis import document, human, junit, prometheus, sarif
@@ -35,10 +35,10 @@ def look(
         diagnosis, expires = _once(options, environ, warn)
         if diagnosis.exit_code == 0:
             last_success = time.time()
-        states = human.summary(diagnosis.answers)
-        if states != seen:
+        told = _what_matters(diagnosis)
+        if told != seen:
             echo(_report(diagnosis, options["output"]))
-        seen = states
+        seen = told
         if options["metrics_file"]:
             now = time.time()
             _write(
@@ -48,6 +48,17 @@ def look(
         if not options["watch"]:
             return diagnosis.exit_code
         time.sleep(options["watch"])
+
+
+def _what_matters(diagnosis: Diagnosis) -> tuple[object, ...]:
+    """What is told anew when it changes: how each check ended, and why those that are not well."""
+    causes = tuple(
+        (answer.check.code, finding.subject, finding.cause)
+        for answer in diagnosis.answers
+        for finding in answer.findings
+        if finding.status in (Status.FAIL, Status.WARN)
+    )
+    return human.summary(diagnosis.answers), causes
 
 
 def _once(

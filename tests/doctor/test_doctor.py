@@ -198,6 +198,32 @@ def test_files_instead_of_a_cluster(clinic: Clinic, tmp_path: Path) -> None:
     assert "cluster" in document["missing"]
 
 
+def test_what_is_named_and_does_not_exist_is_wrong_usage(clinic: Clinic) -> None:
+    for words, told in (
+        (("--store", "valt"), "there is no Vault store valt"),
+        (("--external-secret", "external-secrets/bd"), "no ExternalSecret external-secrets/bd"),
+    ):
+        done = clinic.doctor(*words)
+        assert done.code == 2
+        assert told in done.err
+
+
+def test_a_resolver_that_nobody_knows_is_not_denied(clinic: Clinic) -> None:
+    """DNS is opened to pods by their labels, and there is no Service to find the pods by."""
+    peer = {"namespaceSelector": {}, "podSelector": {"matchLabels": {"k8s-app": "node-local-dns"}}}
+    ports = [{"protocol": "UDP", "port": 53}]
+    clinic.policy("deny-all-traffic", [])
+    clinic.policy("allow-dns", [{"to": [peer], "ports": ports}])
+    every = {"protocol": "TCP", "port": 1, "endPort": 65535}
+    clinic.policy("allow-all-but-dns", [{"ports": [every]}])
+    clinic.store(server="http://vault.example.com:8200")
+    (answer,) = checked(clinic.diagnosed(), "VP-DNS-001")
+    assert answer["status"] == "unknown"
+    clinic.policy("allow-dns", [{"to": [peer], "ports": [{"protocol": "UDP", "port": 54}]}])
+    (answer,) = checked(clinic.diagnosed(), "VP-DNS-001")
+    assert answer["status"] == "fail"
+
+
 def test_a_folder_without_objects_is_wrong_usage(clinic: Clinic, tmp_path: Path) -> None:
     (tmp_path / "empty").mkdir()
     assert clinic.doctor("--from", str(tmp_path / "empty")).code == 2

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import ipaddress
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from vaultprov.doctor.network import Url
@@ -34,6 +34,7 @@ UNMODELLED = (
     ("networking.istio.io/v1", "Sidecar"),
 )
 _CLUSTER_WIDE = ("Admin", "Baseline", "Cluster", "Global", "CiliumClusterwide")
+_DNS_LABEL = "k8s-app=kube-dns"  # on the resolver's Service, whatever a distribution calls it
 _DNS = (("openshift-dns", "dns-default"), ("kube-system", "kube-dns"))
 
 
@@ -113,7 +114,22 @@ class Egress:
             peers = self._service_peers(namespace, name, 53, "UDP")
             if peers:
                 return self.to("DNS", peers)
-        return self.to("DNS", (Peer(None, 53, "UDP"),))
+        for service in self._world.items("v1", "Service", "kube-system", _DNS_LABEL):
+            peers = self._service_peers("kube-system", service["metadata"]["name"], 53, "UDP")
+            if peers:
+                return self.to("DNS", peers)
+        return tuple(self._somewhere(way) for way in self.to("DNS", (Peer(None, 53, "UDP"),)))
+
+    def _somewhere(self, way: Way) -> Way:
+        """A way to nobody knows where is not closed if it is open to somebody."""
+        anywhere = [_without_targets(policy) for policy in self.policies]
+        ports = (53, 5353)  # OpenShift's resolvers listen on the latter
+        peers = [Peer(None, port, way.peer.protocol) for port in ports]
+        found = {evaluate(self.pod, peer, anywhere).answer for peer in peers}
+        if not way.closed or Answer.ALLOWED not in found:
+            return way
+        told = "the policies open DNS to some, and where the resolver runs is not known"
+        return replace(way, verdict=replace(way.verdict, answer=Answer.UNKNOWN, reason=told))
 
     def to_api(self) -> tuple[Way, ...]:
         """To the cluster's own API server."""
@@ -240,6 +256,14 @@ def ingress(world: World, way: Way, source: Pod) -> Verdict | None:
     policies = world.items("networking.k8s.io/v1", "NetworkPolicy", target.namespace)
     peer = Peer(None, way.peer.port, way.peer.protocol, source)
     return evaluate(target, peer, policies, direction=Direction.INGRESS)
+
+
+def _without_targets(policy: Mapping[str, Any]) -> dict[str, Any]:
+    """The policy as if each of its egress rules were for everybody."""
+    spec = policy.get("spec") or {}
+    rules = spec.get("egress") or ()
+    loose = [{k: v for k, v in rule.items() if k != "to"} for rule in rules]
+    return {**policy, "spec": {**spec, "egress": loose}}
 
 
 def _covers(rule: Mapping[str, Any], address: str | None) -> bool:
