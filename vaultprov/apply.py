@@ -34,6 +34,10 @@ from vaultprov.resource import (
 from vaultprov.retry import Budget
 
 WORKERS = 24  # a run has fewer independent reads than this, so that all go out at once
+_PROVISIONER = (
+    "use a Vault token with policy vaultprov-provisioner (`vaultprov bootstrap` writes it) and a "
+    "kubeconfig of a cluster admin"
+)
 CONVERGENCE = 30.0  # seconds that a standby may lag behind a write
 
 
@@ -68,11 +72,15 @@ def observe(resources: Sequence[Resource], io: Io, budget: Budget) -> dict[Key, 
 
 
 def check_rights(
-    resources: Sequence[Resource], plan: Plan, io: Io, besides: Sequence[Right] = ()
+    resources: Sequence[Resource],
+    plan: Plan,
+    io: Io,
+    besides: Sequence[Right] = (),
+    hint: str = _PROVISIONER,
 ) -> None:
     """Raises MissingRight if any write of the plan is not allowed; changes nothing.
 
-    besides: rights that the run needs after its writes.
+    besides: rights that the run needs after its writes. hint: who may do it.
     """
     by_key = {resource.key: resource for resource in resources}
     writes = (Action.CREATE, Action.UPDATE, Action.DELETE)
@@ -88,8 +96,7 @@ def check_rights(
     if missing:
         raise MissingRight(
             "missing right: " + "; ".join(missing) + ". Nothing was written",
-            hint="use a Vault token with policy vaultprov-provisioner (`vaultprov bootstrap` "
-            "writes it) and a kubeconfig of a cluster admin",
+            hint=hint,
         )
 
 

@@ -117,7 +117,7 @@ class Proof:
 def verify(request: Request, proof: Proof, io: Io, budget: Budget) -> Outcome:
     """The long proof. Errors end in the Outcome, not in the air."""
     started = time.monotonic()
-    outcome = Outcome(request, _servers(request, io), write=True)
+    outcome = Outcome(request, servers(request, io), write=True)
     try:
         checks = prove_at_length(request.onboarding, io, budget)
         if proof.group is not None:
@@ -155,8 +155,8 @@ def execute(
     network: as this machine sees it; without it the cluster's External Secrets is left alone.
     """
     started = time.monotonic()
-    outcome = Outcome(request, _servers(request, io), write=write)
-    world = _world(request, io, network)
+    outcome = Outcome(request, servers(request, io), write=write)
+    world = _looked_at(request, io, network)
     try:
         resources = _resources(request)
         observed, found = _observed(resources, world, io, budget)
@@ -177,15 +177,15 @@ def execute(
         plan = make_plan(resources, observed, request.allow)
         outcome = replace(
             outcome,
-            results=tuple(Result(step, _planned(step.action)) for step in plan.steps),
-            servers=_servers(request, io, observed),
+            results=tuple(Result(step, planned(step.action)) for step in plan.steps),
+            servers=servers(request, io, observed),
             condition=_condition(plan, observed, request),
             reviewer=_reviewer(request, observed),
         )
         on_plan(plan, outcome)
         _check_identity(request, io, observed)
         if plan.refused():
-            raise _refusal(plan)
+            raise refusal(plan)
         _check_client_mode(request, plan)
         if write:
             _check_reviewer_jwt(request, plan)
@@ -202,12 +202,18 @@ def proves(request: Request) -> bool:
     return request.verify and request.command == "onboard" and request.only is Only.BOTH
 
 
-def _world(request: Request, io: Io, network: Network | None) -> World | None:
+def _looked_at(request: Request, io: Io, network: Network | None) -> World | None:
     """What is looked at for store and egress; None when neither is asked for."""
     onboarding = request.onboarding
     wanted = onboarding.store.enabled or onboarding.egress.mode is not EgressMode.NONE
     if network is None or not io.has_kube() or not wanted:
         return None
+    return world_of(request, io, network)
+
+
+def world_of(request: Request, io: Io, network: Network) -> World:
+    """The cluster's External Secrets with doctor's eyes."""
+    onboarding = request.onboarding
     vault = io.vault if io.has_vault() else None
     address = io.vault.address if io.has_vault() else onboarding.store.server
     case = Case(onboarding, address, onboarding.store.vault_namespace, now=io.now)
@@ -308,11 +314,12 @@ def _resources(request: Request) -> tuple[Resource, ...]:
     )
 
 
-def _planned(action: Action) -> Status:
+def planned(action: Action) -> Status:
+    """How a step of the plan stands before it is tried."""
     return {Action.KEEP: Status.KEPT, Action.REFUSE: Status.REFUSED}.get(action, Status.PLANNED)
 
 
-def _servers(request: Request, io: Io, observed: Observed | None = None) -> tuple[str, ...]:
+def servers(request: Request, io: Io, observed: Observed | None = None) -> tuple[str, ...]:
     """Where the run goes: shown with every plan, so that a forgotten context is seen."""
     lines = [f"site     {request.site or 'no vaultprov.yaml found'}"]
     if io.has_vault():
@@ -349,7 +356,7 @@ def _reviewer(request: Request, observed: Observed) -> str:
     return written + (f"expires {ends}" if ends else "does not expire")
 
 
-def _refusal(plan: Plan) -> Refused:
+def refusal(plan: Plan) -> Refused:
     """One error for all refused steps; the hint belongs to the first."""
     reasons = [(step.key, step.foreign) for step in plan.refused() if step.foreign]
     told = "; ".join(f"{key} {reason.reason}" for key, reason in reasons)

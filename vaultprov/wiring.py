@@ -176,7 +176,9 @@ def _cluster(
     """The cluster's client, and what Vault is to be told of the cluster."""
     if request.command == "bootstrap":
         return None, Target()
-    if request.command == "verify":
+    if request.command in ("verify", "offboard"):
+        if request.only is Only.VAULT:
+            return None, Target()
         from vaultprov.clients.kubeconfig import connect  # as below
 
         context = settings["kubernetes.context"]

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 import yaml
 
-from tests.doctor.conftest import STORE, Clinic, dumped
+from tests.doctor.conftest import SECRET, STORE, Clinic, dumped
 from tests.doctor.faults import DNS, default_deny
 from tests.doctor.faults_servers import black_hole_vault
 from vaultprov.devenv.cluster import path_of
@@ -192,3 +192,20 @@ def test_dns_is_opened_where_a_name_has_to_be_looked_up(bare: Clinic) -> None:
     (step,) = [s for s in planned.document["steps"] if s["key"] == POLICY_KEY]
     ports = _ports(step)
     assert 53 not in ports
+
+
+def test_offboard_takes_store_and_policy_away(bare: Clinic) -> None:
+    """What others deny stays denied; the ExternalSecret and what it made stay, too."""
+    default_deny(bare)
+    assert bare.run("onboard").code == 0
+    made = ("v1", "Secret", "external-secrets", "db")
+    bare.until("its Secret", lambda: not bare.absent(made))
+    done = bare.run("offboard", "--yes")
+    assert done.code == 0, done.out + done.err
+    assert "ClusterSecretStore vault cannot log in any more" in done.out
+    assert "refreshed no more: external-secrets/db; the Secrets that they made stay" in done.out
+    assert bare.absent(STORE)
+    assert bare.absent(POLICY)
+    assert not bare.absent((*POLICY[:3], "deny-all-traffic"))
+    assert not bare.absent(made)
+    assert not bare.absent(SECRET)

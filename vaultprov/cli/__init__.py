@@ -17,6 +17,7 @@ import click
 from vaultprov import __version__
 from vaultprov.cli.config import config
 from vaultprov.cli.looking import doctor, explain, verify
+from vaultprov.cli.offboarding import offboard
 from vaultprov.cli.onboarding import bootstrap, onboard, plan, status
 from vaultprov.cli.rendering import render
 from vaultprov.errors import Bug, ConfigError, Error
@@ -97,5 +98,8 @@ def demo(*, keep: bool) -> int:
     return play(main, keep=keep)
 
 
-for command in (onboard, plan, status, bootstrap, verify, doctor, explain, render, config):
+COMMANDS = (
+    onboard, plan, status, bootstrap, verify, doctor, explain, offboard, render, config,
+)  # fmt: skip
+for command in COMMANDS:
     cli.add_command(command)

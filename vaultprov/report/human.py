@@ -56,6 +56,8 @@ def outcome_lines(outcome: Outcome) -> Iterator[str]:
         yield f"Applied: {', '.join(parts)}"
     elif outcome.results and not counts[Status.REFUSED] and not counts[Status.PLANNED]:
         yield "Nothing to do: everything is in place, nothing was written"
+    elif outcome.request.command == "offboard" and outcome.error is None:
+        yield "Nothing to do: nothing of it is left, nothing was removed"
     for result in outcome.results:
         if result.error is not None:
             yield f"  x {result.step.key}: {result.error.message}"

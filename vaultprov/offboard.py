@@ -1,0 +1,188 @@
+"""The use case: take a cluster's onboarding back, and prove that nobody gets in any more."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
+from typing import Any
+
+from vaultprov.apply import OnEvent, Result, Status, apply, check_rights, observe
+from vaultprov.desired import cluster_identity
+from vaultprov.doctor.network import Network
+from vaultprov.errors import Denied, Error, LoginFailed, NotConverged, Rejected
+from vaultprov.kube.manifest import FIELD_MANAGER
+from vaultprov.kube.objects import LABELS
+from vaultprov.model import Only
+from vaultprov.names import Names
+from vaultprov.plan import Observed, Plan, make_plan
+from vaultprov.redact import Secret
+from vaultprov.removal import Gone, of_cluster, of_environment, of_login
+from vaultprov.resource import Io
+from vaultprov.retry import Budget
+from vaultprov.run import OnPlan, Outcome, Request, planned, refusal, servers, world_of
+from vaultprov.usage import check_cluster, dependants, shared, tokens
+from vaultprov.verify import Check, workload_token
+
+_NO_CREDENTIAL = Secret("no-credential")  # what a login is tried with when no account is at hand
+_ADMIN = "use a Vault token that may delete these and a kubeconfig of a cluster admin"
+
+
+def offboard(
+    request: Request,
+    io: Io,
+    budget: Budget,
+    *,
+    network: Network,
+    on_plan: OnPlan = lambda *_: None,
+    on_event: OnEvent = lambda _: None,
+) -> Outcome:
+    """Plans the removal and, unless `on_plan` raises, does it and proves it.
+
+    Nothing in the key-value store is touched, no namespace is deleted, and what others use or made
+    stays. Errors end in the Outcome, not in the air. network: as this machine sees it.
+    """
+    started = time.monotonic()
+    outcome = Outcome(request, servers(request, io), write=True)
+    try:
+        identity = observe((cluster_identity(),), io, budget) if io.has_kube() else {}
+        outcome = replace(outcome, servers=servers(request, io, identity))
+        uid = _uid(identity)
+        if io.has_vault() and uid:
+            check_cluster(request.onboarding, io, uid)
+        resources, notes = _resources(request, io, network, uid)
+        observed = observe(resources, io, budget)
+        resources, kept = _without_foreign(resources, observed)
+        plan = make_plan(resources, observed, request.allow)
+        outcome = replace(
+            outcome,
+            results=tuple(Result(step, planned(step.action)) for step in plan.steps),
+            notes=(*notes, *kept),
+        )
+        on_plan(plan, outcome)
+        if plan.refused():
+            raise refusal(plan)
+        outcome = _remove(resources, plan, observed, io, budget, outcome, on_event)
+    except Error as error:
+        outcome = replace(outcome, error=error)
+    return replace(outcome, seconds=time.monotonic() - started)
+
+
+def _uid(identity: Observed) -> str | None:
+    state = next(iter(identity.values()), None)
+    return str(state.attrs["uid"]) if state else None
+
+
+def _resources(
+    request: Request, io: Io, network: Network, uid: str | None
+) -> tuple[tuple[Gone, ...], tuple[str, ...]]:
+    """What goes, and what the reader has to know: what breaks, and what stays."""
+    onboarding, notes = request.onboarding, []
+    resources: tuple[Gone, ...] = ()
+    twins: tuple[str, ...] = ()
+    if io.has_vault():
+        others = shared(onboarding, io, uid)
+        twins = others.twins
+        resources += of_login(onboarding)
+        if others.environment:
+            notes.append(f"kept: {others.environment}")
+        else:
+            resources += of_environment(onboarding)
+        notes.append(tokens(io, Names.of(onboarding).auth_mount))
+    if request.only is not Only.VAULT:
+        world = world_of(request, io, network)
+        notes += dependants(world)
+        if twins:
+            notes.append(f"kept: the cluster's side, which auth/{', auth/'.join(twins)} needs")
+        else:
+            version = (world.store_version() or "").rpartition("/")[2]
+            after = tuple(each.key for each in resources if each.key.kind == "vault/auth")
+            resources += of_cluster(onboarding, version, _policies(io), after)
+    notes.append(f"the secrets below {onboarding.kv_mount}/ and every namespace stay")
+    return resources, tuple(notes)
+
+
+def _policies(io: Io) -> Iterable[Mapping[str, Any]]:
+    """The NetworkPolicies that we applied, wherever they are."""
+    version, kind = "networking.k8s.io/v1", "NetworkPolicy"
+    labels = ",".join(f"{name}={value}" for name, value in LABELS.items())
+    for live in io.kube.items(version, kind, None, labels) or ():
+        metadata = {name: live["metadata"][name] for name in ("name", "namespace")}
+        managers = {each.get("manager") for each in live["metadata"].get("managedFields") or ()}
+        if FIELD_MANAGER in managers:
+            yield {"apiVersion": version, "kind": kind, "metadata": metadata}
+
+
+def _without_foreign(
+    resources: Sequence[Gone], observed: Observed
+) -> tuple[tuple[Gone, ...], tuple[str, ...]]:
+    """Of what is there: what others made stays, and is told.
+
+    The mount itself is refused instead, as it is what this is about.
+    """
+    left, kept = [], []
+    for resource in resources:
+        state = observed[resource.key]
+        if state is not None and state.foreign and resource.key.kind != "vault/auth":
+            kept.append(f"kept: {resource.key} {state.foreign.reason}")
+        elif state is not None:
+            left.append(resource)
+    return tuple(left), tuple(kept)
+
+
+def _remove(
+    resources: Sequence[Gone],
+    plan: Plan,
+    observed: Observed,
+    io: Io,
+    budget: Budget,
+    outcome: Outcome,
+    on_event: OnEvent,
+) -> Outcome:
+    request = outcome.request
+    budget.call(lambda: check_rights(resources, plan, io, hint=_ADMIN))
+    credentials = _credentials(request, io)  # while their accounts are still there
+    results = apply(resources, plan, observed, io, budget, on_event)
+    outcome = replace(outcome, results=results)
+    failures = [r.error for r in results if r.status is Status.FAILED and r.error]
+    if failures:
+        return replace(outcome, error=failures[0])
+    if not io.has_vault():
+        return outcome
+    checks = tuple(_refused(request, who, token, io) for who, token in credentials.items())
+    outcome = replace(outcome, checks=checks)
+    failed = next((check for check in checks if not check.ok), None)
+    if failed is not None:
+        told = f"everything is removed, but {failed.title} is not so: {failed.detail}"
+        outcome = replace(outcome, error=NotConverged(told, hint=failed.hint))
+    return outcome
+
+
+def _credentials(request: Request, io: Io) -> dict[str, Secret]:
+    """What the workloads would log in with, by who they are."""
+    onboarding = request.onboarding
+    found = {}
+    for account in onboarding.service_accounts if io.has_kube() else ():
+        try:
+            token = workload_token(account, onboarding.audience, io, also_for_api=False)
+        except (Denied, Rejected):
+            continue  # there is no such account any more, or it is not ours to ask for
+        found[str(account)] = token
+    return found or {"anybody": _NO_CREDENTIAL}
+
+
+def _refused(request: Request, who: str, token: Secret, io: Io) -> Check:
+    names = Names.of(request.onboarding)
+    title = f"{who} is refused at auth/{names.auth_mount}"
+    try:
+        session = io.vault.login(names.auth_mount, {"role": names.role, "jwt": token})
+    except (LoginFailed, Denied, Rejected) as error:
+        return Check(title, ok=True, detail=error.message.rpartition(": ")[2])
+    session.revoke_self()
+    session.close()
+    return Check(
+        title,
+        ok=False,
+        detail="it logs in",
+        hint=f"vault read auth/{names.auth_mount}/role/{names.role}",
+    )

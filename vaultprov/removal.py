@@ -1,0 +1,108 @@
+"""What one onboarding leaves when it goes: the same resources, and none of them may exist. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from vaultprov.desired import Target, onboarding_resources, stores
+from vaultprov.kube.manifest import Manifest
+from vaultprov.model import Onboarding, Only, Scope
+from vaultprov.names import Names
+from vaultprov.resource import Fields, Io, Key, Resource, Right, State
+from vaultprov.vault.policy import Policy
+
+_NAMESPACE = "cluster/namespace"  # others live in it, too
+
+
+@dataclass(frozen=True, slots=True)
+class Gone:
+    """A resource that must not exist."""
+
+    resource: Resource
+    after: tuple[Key, ...] = ()
+    required: str = ""
+
+    @property
+    def key(self) -> Key:
+        return self.resource.key
+
+    def wanted(self) -> None:
+        return None
+
+    def read(self, io: Io) -> State | None:
+        return self.resource.read(io)
+
+    def write(self, io: Io, target: Fields, found: State | None) -> None:
+        raise NotImplementedError(f"{self.key} is only ever removed")
+
+    def remove(self, io: Io, found: State) -> None:
+        self.resource.remove(io, found)
+
+    def rights(self, action: str) -> tuple[Right, ...]:
+        return self.resource.rights(action)
+
+
+def of_login(onboarding: Onboarding) -> tuple[Gone, ...]:
+    """The way in at Vault: first the role, so that nobody logs in any more, then the mount.
+
+    Disabling the mount ends every token that was given out there. The policy that is this
+    cluster's alone goes last.
+    """
+    made = onboarding_resources(onboarding, Target(), Only.VAULT)
+    mount_key = Key("vault/auth", Names.of(onboarding).auth_mount)
+    role = next(each for each in made if each.key.kind == "vault/role")
+    mount = next(each for each in made if each.key == mount_key)
+    policy = Policy(_read_policies(onboarding)[0], "")
+    return (
+        Gone(role),
+        Gone(mount, after=(role.key,)),
+        Gone(policy, after=(mount_key,)),
+    )
+
+
+def of_environment(onboarding: Onboarding) -> tuple[Gone, ...]:
+    """What all clusters of the environment share, for when the last one goes."""
+    names = Names.of(onboarding)
+    people = [
+        each
+        for each in onboarding_resources(onboarding, Target(), Only.VAULT)
+        if each.key.kind in ("vault/group", "vault/group-alias")
+    ]
+    people.reverse()  # the alias lets people in
+    texts = [_read_policies(onboarding)[1], names.write_policy]
+    mount = Key("vault/auth", names.auth_mount)
+    removed: list[Gone] = []
+    for resource in (*people, *(Policy(name, "") for name in texts)):
+        removed.append(Gone(resource, after=(mount, *(each.key for each in removed))))
+    return tuple(removed)
+
+
+def of_cluster(
+    onboarding: Onboarding,
+    version: str,
+    policies: Iterable[Mapping[str, Any]],
+    after: Iterable[Key],
+) -> tuple[Gone, ...]:
+    """What was applied to the cluster, but its namespaces.
+
+    version: of the store API that the cluster serves; "" without External Secrets. policies:
+    NetworkPolicies that are there. after: what has to be gone before.
+    """
+    made = onboarding_resources(onboarding, Target(), Only.CLUSTER)
+    bodies = [*(stores(onboarding, version) if version else ()), *policies]
+    token = onboarding.store.token_secret
+    if token is not None:
+        metadata = {"name": token.name, "namespace": token.namespace}
+        bodies.append({"apiVersion": "v1", "kind": "Secret", "metadata": metadata})
+    applied = [each for each in reversed(made) if each.key.kind != _NAMESPACE]
+    return tuple(Gone(each, tuple(after)) for each in (*map(Manifest, bodies), *applied))
+
+
+def _read_policies(onboarding: Onboarding) -> tuple[str, str]:
+    """The policy of this cluster alone, and that of the whole environment: one is in use."""
+    names = Names.of(onboarding)
+    if onboarding.scope is Scope.CLUSTER:
+        return names.read_policy, names.retired_read_policy
+    return names.retired_read_policy, names.read_policy
