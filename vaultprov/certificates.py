@@ -34,6 +34,12 @@ def fingerprints(pem: str) -> frozenset[str]:
     return frozenset("sha256:" + hashlib.sha256(der).hexdigest()[:32] for der in ders)
 
 
+def united(*bundles: str) -> str:
+    """One bundle of every certificate in PEM bundles, each once, in their order."""
+    blocks = [block for bundle in bundles for block in _BLOCK.findall(bundle)]
+    return "".join(f"{block}\n" for block in dict.fromkeys(blocks))
+
+
 def given_ca(file: Path | None) -> str:
     """The text of a PEM file; "" for none. Raises ConfigError if it is no certificate."""
     if file is None:

@@ -5,10 +5,11 @@ from __future__ import annotations
 import base64
 import json
 import textwrap
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from vaultprov.errors import ConfigError
+from vaultprov.model import ServiceAccount
 from vaultprov.redact import Secret
 
 
@@ -31,6 +32,32 @@ def _part(token: Secret, index: int) -> dict[str, Any]:
             hint="give the output of `kubectl create token`, or the token of a Secret, decoded",
         ) from error
     return decoded if isinstance(decoded, dict) else {}
+
+
+def unsigned(account: ServiceAccount, audiences: Sequence[str], now: float) -> Secret:
+    """A JWT with the claims of a ServiceAccount's token and no valid signature: no credential.
+
+    now: seconds since the epoch. Vault's kubernetes plugin judges the claims before it asks the API
+    server (`path_login.go`), so that it answers what a role binds to anybody.
+    """
+    claimed = {
+        "iss": "https://kubernetes.default.svc",
+        "sub": f"system:serviceaccount:{account.namespace}:{account.name}",
+        "aud": list(audiences),
+        "iat": int(now) - 5,
+        "nbf": int(now) - 5,
+        "exp": int(now) + 600,
+        "kubernetes.io": {
+            "namespace": account.namespace,
+            "serviceaccount": {"name": account.name, "uid": "00000000-0000-0000-0000-000000000000"},
+        },
+    }
+    parts = [{"alg": "RS256", "typ": "JWT"}, claimed, {"no": "signature"}]
+    return Secret(".".join(map(_encoded, parts)))
+
+
+def _encoded(value: object) -> str:
+    return base64.urlsafe_b64encode(json.dumps(value).encode()).decode().rstrip("=")
 
 
 def public_key_pem(key: Mapping[str, Any]) -> str | None:

@@ -6,7 +6,6 @@ import os
 import tempfile
 import time
 from collections.abc import Callable, Iterable, Mapping
-from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -37,7 +36,7 @@ def look(
             last_success = time.time()
         told = _what_matters(diagnosis)
         if told != seen:
-            echo(_report(diagnosis, options["output"]))
+            echo(_report(diagnosis, options["output"], verbose=options["verbose"]))
         seen = told
         if options["metrics_file"]:
             now = time.time()
@@ -71,20 +70,19 @@ def _once(
 
 def _reviewer_expires(world: World) -> float | None:
     try:
-        text = world.marker(world.names.auth_mount).facts.get("reviewer-expires")
-        return datetime.fromisoformat(text).timestamp() if text else None
-    except (Error, ValueError):
+        return world.marker(world.names.auth_mount).reviewer_ends
+    except Error:
         return None
 
 
-def _report(diagnosis: Diagnosis, form: str) -> Iterable[str]:
+def _report(diagnosis: Diagnosis, form: str, *, verbose: bool) -> Iterable[str]:
     if form == "json":
         return [document.text(diagnosis)]
     if form == "junit":
         return [junit.text(diagnosis)]
     if form == "sarif":
         return [sarif.text(diagnosis)]
-    return human.lines(diagnosis)
+    return human.lines(diagnosis, verbose=verbose)
 
 
 def _write(file: Path, text: str) -> None:

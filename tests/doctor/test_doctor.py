@@ -13,6 +13,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import pytest
 import yaml
 
 from tests.conftest import CANARY
@@ -20,6 +21,7 @@ from tests.doctor.conftest import SECRET, STORE, Clinic, dumped
 from tests.doctor.faults import FAULTS
 from tests.doctor.fronts import black_hole
 from vaultprov.devenv.crds import definition, install_crds
+from vaultprov.devenv.kubeconfig import write_kubeconfig
 
 BY_NAME = {fault.name: fault for fault in FAULTS}
 
@@ -53,7 +55,7 @@ def test_without_a_vault_token_the_cluster_is_still_diagnosed(clinic: Clinic) ->
     done = clinic.doctor(**without(clinic, "VAULT_TOKEN"))
     assert done.code == 3, done.out
     assert "cannot look from vault (there is no Vault token" in done.out
-    assert "No fault found, but" in done.out
+    assert "Could not tell:" in done.out
     assert "Healthy" not in done.out
     BY_NAME["NET-1 default deny"].inject(clinic)
     document = clinic.diagnosed(**without(clinic, "VAULT_TOKEN"))
@@ -198,6 +200,39 @@ def test_files_instead_of_a_cluster(clinic: Clinic, tmp_path: Path) -> None:
     assert "cluster" in document["missing"]
 
 
+@pytest.mark.parametrize("words", [("--env", "mox"), ("--cluster", "smog")])
+def test_another_name_than_it_was_onboarded_with_is_not_healthy(
+    clinic: Clinic, words: tuple[str, str]
+) -> None:
+    root = clinic.diagnosed(*words)["root"]
+    assert root["id"] == "VP-CFG-001"
+    assert root["fix"]["command"] == "vaultprov doctor --env moc --cluster smaug"
+
+
+def test_without_the_cluster_vaults_half_is_looked_at(clinic: Clinic) -> None:
+    """An API server that refuses is said to refuse; its absence does not hide what Vault tells."""
+    gone = write_kubeconfig(
+        clinic.lab.folder / "gone.kubeconfig",
+        server="https://127.0.0.1:1",
+        ca_pem=clinic.lab.kube.ca_pem,
+        token="x",
+        context="smaug",
+    )
+    document = clinic.diagnosed(KUBECONFIG=str(gone))
+    assert document["root"]["id"] == "VP-CLU-001"
+    assert "refused" in document["root"]["observed"]
+    states = {check["id"]: check["status"] for check in document["checks"]}
+    assert {states[code] for code in ("VP-AUTH-001", "VP-AUTH-002", "VP-KV-006")} == {"ok"}
+    assert states["VP-TLS-003"] == "skipped", "there was no store to read it from"
+
+
+def test_touching_a_store_makes_it_nobodys(clinic: Clinic) -> None:
+    """Who delivers the store through git must not find it drifted after a proof."""
+    before = clinic.run("plan", "--output", "json").document["steps"]
+    assert clinic.run("verify", "--touch-store", "vault").code == 0
+    assert clinic.run("plan", "--output", "json").document["steps"] == before
+
+
 def test_what_is_named_and_does_not_exist_is_wrong_usage(clinic: Clinic) -> None:
     for words, told in (
         (("--store", "valt"), "there is no Vault store valt"),
@@ -214,7 +249,7 @@ def test_a_resolver_that_nobody_knows_is_not_denied(clinic: Clinic) -> None:
     ports = [{"protocol": "UDP", "port": 53}]
     clinic.policy("deny-all-traffic", [])
     clinic.policy("allow-dns", [{"to": [peer], "ports": ports}])
-    every = {"protocol": "TCP", "port": 1, "endPort": 65535}
+    every = {"protocol": "TCP"}  # any port
     clinic.policy("allow-all-but-dns", [{"ports": [every]}])
     clinic.store(server="http://vault.example.com:8200")
     (answer,) = checked(clinic.diagnosed(), "VP-DNS-001")

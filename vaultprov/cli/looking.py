@@ -38,7 +38,11 @@ from vaultprov.errors import ConfigError
     help="Have this store looked at again, and wait until it is Ready.",
 )
 @click.option(
-    "--patience", type=click.FloatRange(1), default=60.0, metavar="SECONDS", help="How long."
+    "--patience",
+    type=click.FloatRange(1),
+    default=60.0,
+    metavar="SECONDS",
+    help="How long to wait for that (default: 60).",
 )
 def verify(**given: Any) -> int:
     """Prove what a workload can do and what it cannot, by doing it as External Secrets would."""
@@ -73,7 +77,9 @@ _VANTAGE = options(
 
 @click.command()
 @options(CLUSTER, _VANTAGE, VAULT, SITE)
-@click.option("--external-secret", metavar="NAMESPACE/NAME", help="Look at this one alone.")
+@click.option(
+    "--external-secret", metavar="NAMESPACE/NAME", help="Look at this ExternalSecret alone."
+)
 @click.option(
     "--from",
     "from_dir",
@@ -82,7 +88,11 @@ _VANTAGE = options(
     help="Manifests instead of a live cluster.",
 )
 @click.option("--probe", is_flag=True, help="Start a short-lived pod beside the operand.")
-@click.option("--probe-image", metavar="IMAGE", help="Its image (default: the operand's own).")
+@click.option(
+    "--probe-image",
+    metavar="IMAGE",
+    help="The pod's image, with a shell (default: the operand's own).",
+)
 @click.option(
     "--probe-login", is_flag=True, help="Log in to Vault as the store does (audit lines)."
 )
@@ -93,6 +103,7 @@ _VANTAGE = options(
     default="text",
     help="Form of the report.",
 )
+@click.option("-v", "--verbose", is_flag=True, help="A line for every check, also those well.")
 @click.option("--strict", is_flag=True, help="Warnings fail, too.")
 @click.option("--suppress", multiple=True, metavar="CODE", help="Leave a check out; repeatable.")
 @click.option("--watch", type=click.FloatRange(1), metavar="SECONDS", help="Look again and again.")
@@ -103,7 +114,12 @@ _VANTAGE = options(
     help="Write Prometheus text there.",
 )
 def doctor(**given: Any) -> int:
-    """Find the one cause why External Secrets cannot read from Vault, and the one fix."""
+    """Find the one cause why secrets do not arrive, and the one fix.
+
+    It reads only. --probe starts a pod beside External Secrets for up to a minute and removes it;
+    --probe-login logs in to Vault as the store does. Exit 0: healthy, 1: a cause was found, 3: some
+    checks could not be told.
+    """
     from vaultprov.watch import look
 
     return look(given, os.environ, echo=echo, warn=warn)
@@ -123,7 +139,8 @@ def explain(code: str | None, pasted: str | None, took: float | None, *, listed:
     if sum((code is not None, listed, pasted is not None)) != 1:
         raise click.UsageError("give a CODE, or --list, or --match TEXT")
     if code is not None:
-        echo(page_lines(page(code.upper())))
+        full = code.upper()
+        echo(page_lines(page(full if full.startswith("VP-") else f"VP-{full}")))
         return 0
     if pasted is None:
         echo(list_lines())

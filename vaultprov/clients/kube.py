@@ -24,6 +24,7 @@ from vaultprov.resource import Fields, GrantedToken, KubeRight
 
 TIMEOUT = urllib3.Timeout(connect=10.0, read=20.0)  # seconds
 POOL = 24  # connections: as many as there are workers
+_TOUCH_MANAGER = "vaultprov-touch"
 
 
 class KubeClient:
@@ -69,8 +70,9 @@ class KubeClient:
 
     def annotate(self, manifest: Fields, annotations: Mapping[str, str]) -> None:
         body = {"metadata": {"annotations": dict(annotations)}}
-        # A merge patch: with server-side apply the fields of ours that are not sent would go.
-        path = f"{object_path(manifest)}?{urlencode({'fieldManager': FIELD_MANAGER})}"
+        # A merge patch: with server-side apply the fields of ours that are not sent would go. And a
+        # manager of its own: who has only been touched is not ours.
+        path = f"{object_path(manifest)}?{urlencode({'fieldManager': _TOUCH_MANAGER})}"
         self._request("PATCH", path, body, "application/merge-patch+json")
 
     def apply(self, manifest: Fields) -> dict[str, Any]:
@@ -273,7 +275,8 @@ class KubeClient:
             )
         else:
             hint = f"check the kubeconfig: kubectl --context {self.context} cluster-info"
-        if isinstance(error, urllib3.exceptions.TimeoutError):
+        refused = isinstance(error, urllib3.exceptions.NewConnectionError)  # a TimeoutError, too
+        if isinstance(error, urllib3.exceptions.TimeoutError) and not refused:
             text = "it did not answer in time"
         reset = isinstance(
             error, urllib3.exceptions.ProtocolError | urllib3.exceptions.ReadTimeoutError

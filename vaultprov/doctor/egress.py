@@ -55,7 +55,9 @@ class Way:
         return self.verdict.answer is Answer.DENIED
 
     def __str__(self) -> str:
-        address = self.peer.address or "?"
+        address = self.peer.address
+        if address is None:
+            return f"{self.target}, wherever it is, port {self.peer.port}/{self.peer.protocol}"
         where = f"[{address}]" if ":" in address else address
         return f"{self.target} at {where}:{self.peer.port}/{self.peer.protocol}"
 

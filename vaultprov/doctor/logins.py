@@ -5,8 +5,6 @@ They leave lines in Vault's audit log, and a token that is revoked at once.
 
 from __future__ import annotations
 
-import base64
-import json
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -15,6 +13,8 @@ from typing import TypeVar
 from vaultprov.doctor.stores import Store
 from vaultprov.doctor.world import World
 from vaultprov.errors import Denied, Error, LoginFailed
+from vaultprov.jwt import unsigned as unsigned_jwt
+from vaultprov.model import ServiceAccount
 from vaultprov.redact import Secret
 from vaultprov.resource import VaultPort
 
@@ -69,32 +69,11 @@ def oracle(world: World, mount: str, role: str, token: Secret) -> Login:
 
 
 def unsigned(world: World, store: Store) -> Secret:
-    """A JWT with the intended claims and no valid signature.
-
-    The plugin looks at the claims before it asks the API server (`DontVerifySignature`), so that
-    binding errors show without any credential.
-    """
+    """A JWT with the claims that the store's would have, and no valid signature."""
     account = store.account
     namespace = (account.namespace if account else None) or "default"
     name = account.name if account else "default"
-    claims = {
-        "iss": "https://kubernetes.default.svc",
-        "sub": f"system:serviceaccount:{namespace}:{name}",
-        "aud": list(store.audiences),
-        "iat": int(world.case.now()) - 5,
-        "nbf": int(world.case.now()) - 5,
-        "exp": int(world.case.now()) + 600,
-        "kubernetes.io": {
-            "namespace": namespace,
-            "serviceaccount": {"name": name, "uid": "00000000-0000-0000-0000-000000000000"},
-        },
-    }
-    parts = [_part({"alg": "RS256", "typ": "JWT"}), _part(claims), _part({"no": "signature"})]
-    return Secret(".".join(parts))
-
-
-def _part(value: object) -> str:
-    return base64.urlsafe_b64encode(json.dumps(value).encode()).decode().rstrip("=")
+    return unsigned_jwt(ServiceAccount(namespace, name), store.audiences, world.case.now())
 
 
 def _attempt(gate: VaultPort, mount: str, role: str, token: Secret) -> Login:

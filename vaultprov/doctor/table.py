@@ -69,7 +69,7 @@ CHECKS: tuple[Check, ...] = (
     # The way from the operand to Vault.
     _check("NET-006", STATIC, "every policy in force is understood", network.understood,
            *_OPERAND),
-    _check("NET-002", STATIC, "no egress policy cuts the operand off from DNS and the API server",
+    _check("NET-002", STATIC, "the operand may reach DNS or the API server at all",
            network.not_cut_off, *_OPERAND),
     _check("NET-005", STATIC, "the operand may reach its API server", network.to_api, "OP-001",
            "NET-002"),
@@ -160,7 +160,7 @@ CHECKS: tuple[Check, ...] = (
     _check("KV-004", CLUSTER, "the secret exists", kv.secret_exists, "ES-009", "KV-001"),
     _check("KV-005", CLUSTER, "a missing secret is seen", kv.missing_is_seen, "ES-009"),
     # ExternalSecrets.
-    _check("ES-004", CLUSTER, "the ExternalSecret's store exists and is ready",
+    _check("ES-004", CLUSTER, "the ExternalSecret's store exists",
            symptoms.store_of_secret, "OP-004"),
     _check("ES-003", CLUSTER, "the store's conditions allow the namespace",
            symptoms.conditions_allow, "ES-009", "ES-004"),

@@ -12,6 +12,7 @@ from vaultprov.doctor.network import Attempt, Reached, Url, in_cluster
 from vaultprov.doctor.operand import Operand, find_operand
 from vaultprov.doctor.stores import GROUP, KINDS, Reference, Store, store_of
 from vaultprov.errors import ConfigError, Denied, Error
+from vaultprov.kube.destinations import NAMESPACE_LABEL
 from vaultprov.names import joined
 from vaultprov.resource import Fields
 from vaultprov.vault.hcl import meaning
@@ -50,6 +51,12 @@ class World(Facts):
     def marker(self, mount: str) -> Marker:
         """Whose the mount is."""
         return marker_of(self.auth_mount(mount) or {})
+
+    def markers(self) -> dict[str, Marker]:
+        """Whose each auth mount is, by `auth/MOUNT`."""
+        listed = self.read("sys/auth") or {}
+        entries = {path: each for path, each in listed.items() if isinstance(each, Mapping)}
+        return {f"auth/{path.strip('/')}": marker_of(each) for path, each in entries.items()}
 
     def config(self, mount: str) -> Mapping[str, Any] | None:
         """The auth config; None when it was never written."""
@@ -159,10 +166,14 @@ class World(Facts):
         return self.get("v1", "Secret", self.names.reviewer_secret, namespace)
 
     def namespace_labels(self, name: str) -> Mapping[str, str]:
-        """Labels of a namespace; the API server sets its name as one of them."""
-        found = self.get("v1", "Namespace", name) or {}
-        labels = (found.get("metadata") or {}).get("labels") or {}
-        return {"kubernetes.io/metadata.name": name, **labels}
+        """Labels of a namespace.
+
+        The API server sets its name as one of them, since Kubernetes 1.21; a file need not show it.
+        """
+        found = self.get("v1", "Namespace", name)
+        if found is None or self.is_offline:
+            return {NAMESPACE_LABEL: name, **_labels(found or {})}
+        return _labels(found)
 
     def service_of(self, host: str) -> tuple[str, str] | None:
         """Namespace and name of the Service that a name of the store's server stands for.
@@ -222,6 +233,13 @@ class World(Facts):
                 )
             return named
         return tuple(store for store in stores if self._concerns(store))
+
+    def known_stores(self) -> tuple[Store, ...]:
+        """The stores of this case, as far as the cluster can be looked at; else none."""
+        try:
+            return self.live_stores()
+        except Error:
+            return ()
 
     def stores(self) -> tuple[Store, ...]:
         """The stores of this case; where there is none, what onboarding prepared for one.
@@ -312,6 +330,10 @@ class World(Facts):
             vault_namespace=self.case.vault_namespace,
             planned=True,
         )
+
+
+def _labels(body: Mapping[str, Any]) -> dict[str, str]:
+    return dict((body.get("metadata") or {}).get("labels") or {})
 
 
 def _frozen(value: Any) -> Hashable:

@@ -74,6 +74,11 @@ _ASKED: Final[tuple[tuple[str, str, float], ...]] = (
     (r"error validating token: .{0,80}?\(aud\) claim", "VP-JWT-001", 0.97),
     (r"namespace not authorized .{0,40}?namespace lookup failed", "VP-AUTH-005", 0.97),
     (r"proxyconnect tcp", "VP-NET-007", 0.97),
+    (
+        r"\bget \"?https://[^ ]{1,200}/apis?[/?\"].{0,200}?(?:i/o timeout|deadline exceeded)",
+        "VP-NET-005",
+        0.96,
+    ),
     (r"(?:read|dial) udp .{0,120}?i/o timeout", "VP-DNS-001", 0.96),
     (r"cannot find secrets? .{0,20}?bound to service account", "VP-SA-001", 0.96),
     (r"spec\.data\[\d{1,6}\].{0,200}?cannot find secret data for key", "VP-KV-004", 0.96),

@@ -72,6 +72,8 @@ def proof_lines(outcome: Outcome) -> Iterator[str]:
     """What was tried, against which servers, and what came of it."""
     yield f"Proof for {subject(outcome.request)}"
     yield from (f"  {server}" for server in outcome.servers)
+    if not outcome.checks:
+        return
     yield ""
     yield from (check_line(check) for check in outcome.checks)
     yield ""

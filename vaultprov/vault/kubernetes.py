@@ -22,6 +22,7 @@ from vaultprov.resource import (
     AtLeast,
     Fields,
     Foreign,
+    GrantedToken,
     Io,
     Key,
     KubeRight,
@@ -45,6 +46,7 @@ class AuthConfig:
     account_uid: in mode `token`, a Ref to the uid of the reviewer's ServiceAccount: a recreated
     account means a dead token.
     renew_after: write a JWT anew unless one was written after this (seconds since the epoch).
+    granted: in mode `token`, the one to write; without it one is asked for.
     guarded: this run does not know which cluster it is about, so that a marked mount's host is
     changed on the user's word alone.
     """
@@ -59,6 +61,7 @@ class AuthConfig:
     guarded: bool = False
     after: tuple[Key, ...] = ()
     required: str = ""
+    granted: GrantedToken | None = None
 
     @property
     def key(self) -> Key:
@@ -148,7 +151,7 @@ class AuthConfig:
             return None, None
         if self.reviewer.mode is ReviewerMode.TOKEN:
             account = self.reviewer.account
-            granted = io.kube.request_token(
+            granted = self.granted or io.kube.request_token(
                 account.namespace, account.name, (), self.reviewer.duration
             )
             return granted.token, _rfc3339(granted.expires)

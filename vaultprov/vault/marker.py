@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
+from datetime import datetime
 from typing import Any
 
 from vaultprov.errors import NotConverged
@@ -40,6 +41,16 @@ class Marker:
             word for word in words if "=" not in word
         )  # somebody added it without a bar
         return cls({name: value for name, _, value in pairs}, " ".join(filter(None, (loose, note))))
+
+    @property
+    def reviewer_ends(self) -> float | None:
+        """When the reviewer token ends (seconds since the epoch); None if it does not, or no one
+        wrote that down.
+        """
+        try:
+            return datetime.fromisoformat(self.facts.get("reviewer-expires", "")).timestamp()
+        except ValueError:
+            return None
 
     def __str__(self) -> str:
         text = " ".join([_PREFIX, *(f"{name}={value}" for name, value in self.facts.items())])

@@ -50,7 +50,7 @@ def test_text_is_lines_that_a_terminal_does_not_obey(diagnosis: Diagnosis) -> No
 @FEW
 @given(ANY)
 def test_every_check_is_in_the_text(diagnosis: Diagnosis) -> None:
-    told = "\n".join(human.lines(diagnosis))
+    told = "\n".join(human.lines(diagnosis, verbose=True))
     assert all(answer.check.code in told for answer in diagnosis.answers)
 
 

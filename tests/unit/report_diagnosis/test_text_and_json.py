@@ -30,8 +30,8 @@ from vaultprov.report.document import failure
 FAILED = DIAGNOSES["manifest"]
 
 
-def printed(diagnosis: Diagnosis, *, colour: bool = False) -> list[str]:
-    return list(human.lines(diagnosis, colour=colour))
+def printed(diagnosis: Diagnosis, *, colour: bool = False, verbose: bool = False) -> list[str]:
+    return list(human.lines(diagnosis, colour=colour, verbose=verbose))
 
 
 def denied(fix: Fix | None) -> Diagnosis:
@@ -42,7 +42,12 @@ def denied(fix: Fix | None) -> Diagnosis:
 
 @pytest.mark.parametrize("name", DIAGNOSES)
 def test_text(name: str) -> None:
-    golden(f"doctor-{name}.txt", lines(human.lines(DIAGNOSES[name])))
+    golden(f"doctor-{name}.txt", lines(printed(DIAGNOSES[name])))
+
+
+@pytest.mark.parametrize("name", ["healthy", "two"])
+def test_text_with_all_that_is_well(name: str) -> None:
+    golden(f"doctor-{name}-verbose.txt", lines(printed(DIAGNOSES[name], verbose=True)))
 
 
 @pytest.mark.parametrize("name", DIAGNOSES)
@@ -61,15 +66,15 @@ def test_programs_may_ask_for_every_key_however_it_ended(name: str) -> None:
 
 @pytest.mark.parametrize("name", DIAGNOSES)
 def test_every_check_is_named_in_the_text(name: str) -> None:
-    told = "\n".join(printed(DIAGNOSES[name]))
+    told = "\n".join(printed(DIAGNOSES[name], verbose=True))
     assert all(answer.check.code in told for answer in DIAGNOSES[name].answers)
 
 
 @pytest.mark.parametrize("name", DIAGNOSES)
 def test_colour_changes_nothing_but_the_colour(name: str) -> None:
-    coloured = printed(DIAGNOSES[name], colour=True)
+    coloured = printed(DIAGNOSES[name], colour=True, verbose=True)
     plain = [re.sub("\x1b\\[[0-9;]*m", "", line) for line in coloured]
-    assert plain == printed(DIAGNOSES[name])
+    assert plain == printed(DIAGNOSES[name], verbose=True)
     assert plain != coloured
     assert all(line.isascii() for line in plain)
 
@@ -107,7 +112,9 @@ def test_a_manifest_may_hold_the_delimiter() -> None:
 
 
 def test_the_manifest_in_the_report_is_still_yaml() -> None:
-    text = "\n".join(printed(FAILED))
+    """Where it is not what the report ends with."""
+    before = replace(DENIED, check=replace(DENIED.check, code="VP-CLU-001"))
+    text = "\n".join(printed(replace(FAILED, answers=(before, *FAILED.answers))))
     block = text.partition("manifest:\n")[2].partition("      more:")[0]
     assert yaml.safe_load(block) == yaml.safe_load(MANIFEST)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Iterable, Mapping
 from datetime import datetime
 from typing import Any
@@ -29,7 +30,10 @@ def api_server(world: World) -> Iterable[Finding]:
             error.message,
             expected="an answer of the API server",
             cause="the API server does not answer this machine",
-            fix=Fix("mend the way to it, or the kubeconfig", "kubectl cluster-info"),
+            fix=Fix(
+                "mend the way to it, or the kubeconfig",
+                f"kubectl --context {shlex.quote(world.kube.context)} cluster-info",
+            ),
             confidence=Confidence.MEDIUM,
         )
     except Denied as error:
@@ -42,9 +46,19 @@ def api_server(world: World) -> Iterable[Finding]:
 
 def identity(world: World) -> Iterable[Finding]:
     """VP-CFG-001."""
-    recorded = world.marker(world.names.auth_mount).facts.get("cluster-uid")
+    mount, onboarding = world.names.auth_mount, world.case.onboarding
+    facts = world.marker(mount).facts
+    recorded, environment = facts.get("cluster-uid"), facts.get("environment")
     found = world.get("v1", "Namespace", "kube-system")
     live = ((found or {}).get("metadata") or {}).get("uid")
+    if environment and environment != onboarding.env:
+        yield _misnamed(f"auth/{mount}", environment, facts.get("cluster", onboarding.cluster))
+        return
+    if live and not facts:
+        for path, other in world.markers().items():
+            if other.facts.get("cluster-uid") == live and "cluster" in other.facts:
+                yield _misnamed(path, other.facts.get("environment", ""), other.facts["cluster"])
+                return
     if not recorded or not live:
         return
     if recorded == live:
@@ -56,6 +70,16 @@ def identity(world: World) -> Iterable[Finding]:
         expected=f"identity {recorded}, for which the mount was made",
         cause="the kubeconfig's context is another cluster than the mount's",
         fix=Fix("look at the right cluster: give its --context", "kubectl config get-contexts"),
+    )
+
+
+def _misnamed(mount: str, env: str, cluster: str) -> Finding:
+    return fail(
+        mount,
+        f"made for cluster {cluster} of environment {env}",
+        expected="the names that the cluster was onboarded with",
+        cause=f"the cluster of this context was onboarded as {cluster} of environment {env}",
+        fix=Fix("ask by its right name", f"vaultprov doctor --env {env} --cluster {cluster}"),
     )
 
 

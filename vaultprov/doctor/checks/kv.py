@@ -55,7 +55,7 @@ def path_is_mount(world: World) -> Iterable[Finding]:
             f"{path}/data/... and finds nothing",
             fix=patch_provider(store, {"path": right}, "name the mount alone"),
         )
-    for store in world.live_stores() if world.has_kube else ():
+    for store in world.known_stores():
         yield from _doubled(world, store)
 
 

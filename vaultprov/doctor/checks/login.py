@@ -197,12 +197,13 @@ def _not_bound(
     world: World, account: Reference, subject: str, observed: str, cause: str
 ) -> Finding:
     name = f"{account.namespace}/{account.name}"
+    known = name in map(str, world.case.onboarding.service_accounts)
     return fail(
         subject,
         observed,
         expected=name,
         cause=cause,
-        fix=onboard(world, "bind it", "--service-account", name),
+        fix=onboard(world, f"let {name} in", *(() if known else ("--service-account", name))),
     )
 
 

@@ -101,7 +101,9 @@ def to_api(world: World) -> Iterable[Finding]:
         cause=f"the API server listens on port {port}, and the policies open another one"
         if port != 6443
         else "the operand may not talk to its own API server",
-        fix=Fix("open it", "kubectl apply -f -", manifest(body)),
+        fix=Fix(
+            f"open TCP {port} to the operand, at any address", "kubectl apply -f -", manifest(body)
+        ),
         evidence=closed[0].verdict.isolating,
     )
 
@@ -129,7 +131,7 @@ def to_dns(world: World) -> Iterable[Finding]:
         expected="egress to a resolver",
         cause="policies let the operand reach no resolver, so it never learns Vault's address",
         fix=Fix(
-            "open DNS",
+            f"open port {port} to the operand, at any address",
             "kubectl apply -f -",
             manifest(policy(found, "vaultprov-egress-dns", [{"ports": ports}])),
         ),

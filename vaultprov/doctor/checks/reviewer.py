@@ -124,11 +124,7 @@ def _ends_soon(world: World, mount: str) -> str:
 
 def _expiry(world: World, mount: str) -> float | None:
     """When the reviewer token ends, as the mount's marker records it (epoch seconds)."""
-    text = world.marker(mount).facts.get("reviewer-expires")
-    try:
-        return datetime.fromisoformat(text).timestamp() if text else None
-    except ValueError:
-        return None
+    return world.marker(mount).reviewer_ends
 
 
 def may_review(world: World) -> Iterable[Finding]:

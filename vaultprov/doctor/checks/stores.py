@@ -8,7 +8,7 @@ from typing import Any
 
 from vaultprov.certificates import fingerprints
 from vaultprov.doctor.checks.remedies import manifest, patch_provider
-from vaultprov.doctor.model import Finding, Fix, fail, ok, warn
+from vaultprov.doctor.model import Finding, Fix, Status, fail, ok, warn
 from vaultprov.doctor.stores import GROUP, Store
 from vaultprov.doctor.world import World
 from vaultprov.errors import ConfigError
@@ -154,6 +154,9 @@ def _refer(store: Store, namespace: str) -> dict[str, Any]:
 def readable_ca(world: World) -> Iterable[Finding]:
     """VP-TLS-003."""
     for store in world.stores():
+        if store.planned:
+            yield Finding(Status.SKIPPED, str(store), "no store to read it from")
+            continue
         try:
             pem = ca_of(world, store)
             if pem is not None:

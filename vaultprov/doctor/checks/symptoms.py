@@ -12,6 +12,7 @@ from vaultprov.doctor.model import Confidence, Finding, Fix, fail, ok, unknown
 from vaultprov.doctor.stores import KINDS, Store
 from vaultprov.doctor.world import World
 from vaultprov.explain.match import match
+from vaultprov.kube.destinations import NAMESPACE_LABEL
 from vaultprov.netpol import selects
 from vaultprov.redact import scrub
 
@@ -28,19 +29,34 @@ def conditions_allow(world: World) -> Iterable[Finding]:
             if not store.conditions or _allowed(world, store.conditions, namespace):
                 yield ok("", name_of(body))
                 continue
-            more = [*store.conditions, {"namespaces": [namespace]}]
+            more = [*store.conditions, _letting_in(world, namespace)]
             yield fail(
                 name_of(body),
                 f"{store} does not serve namespace {namespace}",
                 expected="a condition that lets the namespace in",
-                cause="spec.conditions of the store leave the namespace out",
+                cause="spec.conditions of the store leave the namespace out"
+                if _has_name_label(world, namespace)
+                else "External Secrets finds the namespaces of spec.conditions by a label that "
+                "Kubernetes before 1.21 does not set",
                 fix=patch(store, {"spec": {"conditions": more}}, "let the namespace in"),
             )
 
 
+def _has_name_label(world: World, namespace: str) -> bool:
+    return world.namespace_labels(namespace).get(NAMESPACE_LABEL) == namespace
+
+
+def _letting_in(world: World, namespace: str) -> dict[str, list[str]]:
+    if _has_name_label(world, namespace):
+        return {"namespaces": [namespace]}
+    return {"namespaceRegexes": [f"^{re.escape(namespace)}$"]}
+
+
 def _allowed(world: World, conditions: Sequence[Mapping[str, Any]], namespace: str) -> bool:
+    """As `pkg/controllers/secretstore/client_manager.go` (shouldProcessSecret) decides."""
     for condition in conditions:
-        if namespace in (condition.get("namespaces") or ()):
+        named = namespace in (condition.get("namespaces") or ())
+        if named and _has_name_label(world, namespace):
             return True
         if any(re.search(each, namespace) for each in condition.get("namespaceRegexes") or ()):
             return True

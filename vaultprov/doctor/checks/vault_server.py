@@ -42,7 +42,8 @@ def speaks_tls(world: World) -> Iterable[Finding]:
             if "HTTP request to an HTTPS server" in told.detail:
                 yield _wrong_scheme(store, "https", "it speaks TLS only")
             else:
-                yield ok("plain HTTP, as the store says", str(store))
+                says = "VAULT_ADDR" if store.planned else "the store"
+                yield ok(f"plain HTTP, as {says} says", str(store))
             continue
         tried = world.handshake(url, address, ca_of(world, store))
         seen = world.health(url, address)
@@ -270,7 +271,7 @@ def _limited(subject: str, words: str, evidence: tuple[str, ...] = ()) -> Findin
 def namespace_exists(world: World) -> Iterable[Finding]:
     """VP-VLT-004."""
     ours, names = world.case.vault_namespace.strip("/"), world.names
-    for store in world.live_stores() if world.has_kube else ():
+    for store in world.known_stores():
         theirs = (store.login_namespace or store.vault_namespace).strip("/")
         if theirs != ours and (store.mount, store.role) != (names.auth_mount, names.role):
             yield Finding(Status.SKIPPED, str(store), f"of another Vault namespace, {theirs}")

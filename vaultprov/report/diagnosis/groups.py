@@ -40,6 +40,7 @@ class Group:
     status: Status
     text: str
     answers: tuple[Answer, ...]
+    worth_a_line: bool = True  # also for who wants to see no more than has to be seen
 
 
 def groups(diagnosis: Diagnosis) -> list[Group]:
@@ -65,7 +66,8 @@ def groups(diagnosis: Diagnosis) -> list[Group]:
             everything = tuple(answer for _, answers in each for answer in answers)
             made.append(Group(Status.SKIPPED, f"not asked: {flags}", everything))
         else:
-            made += [Group(a[0].status, _text(r, a), tuple(a)) for r, a in each]
+            seen = kind is not Kind.NOTHING
+            made += [Group(a[0].status, _text(r, a), tuple(a), seen) for r, a in each]
     return made
 
 

@@ -82,15 +82,17 @@ STAGES = {
 _WIDTH = 100
 _INDENT = " " * 6  # below the code of a check
 _LABEL = 12
+_BEHIND = 19  # columns of mark and code, behind which the words of a check begin
 _BRIEF = 70  # characters of an observation that fit behind a title
 
 Paint = Callable[[str, str], str]
 
 
-def lines(diagnosis: Diagnosis, *, colour: bool = False) -> Iterator[str]:
+def lines(diagnosis: Diagnosis, *, colour: bool = False, verbose: bool = False) -> Iterator[str]:
     """The whole report, line by line; its last lines are the root cause and the one next command.
 
-    colour: with the escape sequences of a terminal. Such lines are printed as they are.
+    colour: with the escape sequences of a terminal. Such lines are printed as they are. verbose:
+    with a line for every check that is well, and what does not apply.
     """
     safe = clean(diagnosis)
 
@@ -103,10 +105,19 @@ def lines(diagnosis: Diagnosis, *, colour: bool = False) -> Iterator[str]:
     yield ""
     apart = groups(safe)
     told = {answer.check.code for group in apart for answer in group.answers}
-    for stage, answers in _stages([a for a in safe.answers if a.check.code not in told]):
-        yield paint(stage, "1")
+    if not verbose:
+        apart = [group for group in apart if group.worth_a_line]
+    below = safe.root.check.code if safe.root is not None else ""
+    left = [answer for answer in safe.answers if answer.check.code not in told]
+    for stage, answers in _stages(left):
+        fine = sum(answer.status is Status.OK for answer in answers)
+        yield paint(stage, "1") + (f": {fine} ok" if fine and not verbose else "")
         for answer in answers:
-            yield from _check(answer, paint)
+            if verbose or answer.status is not Status.OK:
+                yield from _check(answer, paint, told_below=answer.check.code == below)
+        if verbose:
+            yield ""
+    if left and not verbose:
         yield ""
     if apart or safe.suppressed:
         yield paint("Without an answer", "1")
@@ -138,15 +149,22 @@ def _stages(answers: Sequence[Answer]) -> Iterator[tuple[str, list[Answer]]]:
     yield from found.items()
 
 
-def _check(answer: Answer, paint: Paint) -> Iterator[str]:
-    """One line, and below it what is not well."""
+def _check(answer: Answer, paint: Paint, *, told_below: bool) -> Iterator[str]:
+    """One line, and below it what is not well.
+
+    told_below: the fix of the first finding is what the report ends with.
+    """
     status = answer.status
     unwell = [f for f in answer.findings if f.status not in (Status.OK, Status.SKIPPED)]
     alone = status is Status.UNKNOWN and len(unwell) == 1
     seen = one_line(brief(unwell[0])) if alone else _seen(answer) if status is Status.OK else ""
-    check = f"{one_line(answer.check.code):<11}  {one_line(answer.check.title)}"
     mark = paint(MARKS[status], _COLOURS[status])
-    yield f"  {mark}  {check}{f' ({seen})' if seen else ''}"
+    # What is wrong, and not the title: that says what is so when all is well.
+    wrong = answer.first(status).cause if status in (Status.FAIL, Status.WARN) else ""
+    title = one_line(wrong or answer.check.title) + (f" ({seen})" if seen else "")
+    first, *more = (_wrapped(title, _WIDTH - _BEHIND) if wrong else []) or [title]
+    yield f"  {mark}  {one_line(answer.check.code):<11}  {first}"
+    yield from (" " * _BEHIND + line for line in more)
     for number, finding in enumerate(unwell):
         if number:
             yield ""
@@ -155,7 +173,7 @@ def _check(answer: Answer, paint: Paint) -> Iterator[str]:
                 yield f"{_INDENT}? {one_line(brief(finding))}"
             yield from _rows("evidence", finding.evidence)
         else:
-            yield from _in_full(finding, status)
+            yield from _in_full(finding, status, told_below=told_below and not number)
     if status is Status.UNKNOWN:
         yield from _rows("next", answer.hint.splitlines())
     if status in (Status.FAIL, Status.WARN):
@@ -169,14 +187,15 @@ def _seen(answer: Answer) -> str:
     return told if len(told) <= _BRIEF else ""
 
 
-def _in_full(finding: Finding, status: Status) -> Iterator[str]:
+def _in_full(finding: Finding, status: Status, *, told_below: bool) -> Iterator[str]:
     """Prose is wrapped; evidence, commands and manifests are as they are, to be copied.
 
-    status: of the check, which a finding of it need not share.
+    status: of the check, which a finding of it need not share. The cause of the first finding
+    stands in its check's line.
     """
     if finding.status is not status:
         yield from _rows("status", [finding.status])
-    for name in ("subject", "observed", "expected", "cause"):
+    for name in ("subject", "observed", "expected"):
         yield from _rows(name, _wrapped(getattr(finding, name)))
     if finding.confidence is not Confidence.HIGH:
         yield from _rows("confidence", [finding.confidence])
@@ -184,7 +203,7 @@ def _in_full(finding: Finding, status: Status) -> Iterator[str]:
     if finding.fix is not None:
         yield from _rows("fix", _wrapped(finding.fix.text))
         yield from _rows("command", finding.fix.command.splitlines())
-        if finding.fix.manifest.strip():
+        if finding.fix.manifest.strip() and not told_below:
             yield f"{_INDENT}manifest:"
             yield from (f"{_INDENT}  {line}" for line in finding.fix.manifest.rstrip().splitlines())
 

@@ -41,7 +41,7 @@ def verdict_lines(diagnosis: Diagnosis, paint: Paint) -> Iterator[str]:
 def _no_root(diagnosis: Diagnosis, paint: Paint) -> Iterator[str]:
     fine, unknown = len(diagnosis.of(Status.OK)), len(diagnosis.of(Status.UNKNOWN))
     if unknown:
-        yield f"No fault found, but {_checks(unknown)} could not be told ({fine} ok)"
+        yield f"Could not tell: {_checks(unknown)} without an answer, {fine} ok, no fault found"
     elif diagnosis.error is not None:
         yield f"No fault found before the diagnosis ended early ({fine} ok)"
     elif fine:
