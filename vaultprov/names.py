@@ -40,7 +40,7 @@ class Names:
             write_policy=fill(patterns.write_policy, "policy").lower(),
             group=fill(patterns.group, "group"),
             provisioner_policy=fill(patterns.provisioner_policy, "policy").lower(),
-            reviewer_secret=f"{onboarding.reviewer.account.name}-token",
+            reviewer_secret=token_secret_name(onboarding.reviewer.account),
             retired_read_policy=fill(retired, "policy").lower(),
         )
 
@@ -48,6 +48,11 @@ class Names:
 def reviewer_binding(account: ServiceAccount) -> str:
     """A ClusterRoleBinding's name; it carries the namespace, so that two installations differ."""
     return f"{account.namespace}-{account.name}-tokenreview"
+
+
+def token_secret_name(account: ServiceAccount) -> str:
+    """The Secret with an account's token."""
+    return f"{account.name}-token"
 
 
 def joined(*parts: str) -> str:

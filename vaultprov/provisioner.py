@@ -16,7 +16,7 @@ from vaultprov.model import Onboarding, Only
 from vaultprov.redact import Secret
 from vaultprov.resource import Resource, VaultRight
 
-_ACTIONS = ("read", "create", "update")  # no command deletes anything in Vault
+_ACTIONS = ("read", "create", "update")  # deleting is for an administrator: `offboard`
 _ANY = "any-environment-or-cluster"  # a valid name that stands for all of them
 _EXPANDED = {"write": ("create", "update")}
 _ALWAYS = (
@@ -29,7 +29,7 @@ _ALWAYS = (
 
 
 def provisioner_policy(site: Onboarding, known: Sequence[Onboarding]) -> str:
-    """HCL of a policy that is exactly enough to run every vaultprov command.
+    """HCL of a policy that is exactly enough to run every vaultprov command but `offboard`.
 
     site: settings that hold for all; known: the onboardings of the site file, may be empty.
     """

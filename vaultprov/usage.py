@@ -36,24 +36,39 @@ def shared(onboarding: Onboarding, io: Io, cluster_uid: str | None) -> Shared:
     """Who else is there. cluster_uid: of the cluster at hand; None without its half."""
     names = Names.of(onboarding)
     ours = names.auth_mount + "/"
-    others: dict[str, Marker] = {}
-    for path, entry in io.listing("sys/auth").items():
-        if path != ours and isinstance(entry, Mapping):
-            others[path] = marker_of(entry)
+    others = _other_mounts(io, ours)
     same = sorted(
         str(each.facts.get("cluster"))
         for each in others.values()
         if each.facts.get("environment") == onboarding.env
     )
-    twins = tuple(
-        path.strip("/")
-        for path, each in others.items()
-        if cluster_uid and each.facts.get("cluster-uid") == cluster_uid
-    )
+    twins = _of_cluster(others, cluster_uid)
     if same:
         reason = f"used by {_some(same)}, too: policies and groups of environment {onboarding.env}"
         return Shared(reason, twins)
     return Shared(_other_users(names, io, ours), twins)
+
+
+def shared_reviewer(onboarding: Onboarding, io: Io, cluster_uid: str) -> tuple[str, ...]:
+    """The other auth mounts of the cluster: `auth/MOUNT`. Their reviewer may be ours."""
+    others = _other_mounts(io, Names.of(onboarding).auth_mount + "/")
+    return tuple(f"auth/{mount}" for mount in _of_cluster(others, cluster_uid))
+
+
+def _other_mounts(io: Io, ours: str) -> dict[str, Marker]:
+    return {
+        path: marker_of(entry)
+        for path, entry in io.listing("sys/auth").items()
+        if path != ours and isinstance(entry, Mapping)
+    }
+
+
+def _of_cluster(mounts: Mapping[str, Marker], cluster_uid: str | None) -> tuple[str, ...]:
+    return tuple(
+        path.strip("/")
+        for path, each in mounts.items()
+        if cluster_uid and each.facts.get("cluster-uid") == cluster_uid
+    )
 
 
 def _other_users(names: Names, io: Io, ours: str) -> str:

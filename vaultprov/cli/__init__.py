@@ -20,6 +20,7 @@ from vaultprov.cli.looking import doctor, explain, verify
 from vaultprov.cli.offboarding import offboard
 from vaultprov.cli.onboarding import bootstrap, onboard, plan, status
 from vaultprov.cli.rendering import render
+from vaultprov.cli.rotating import rotate
 from vaultprov.errors import Bug, ConfigError, Error
 
 
@@ -99,7 +100,7 @@ def demo(*, keep: bool) -> int:
 
 
 COMMANDS = (
-    onboard, plan, status, bootstrap, verify, doctor, explain, offboard, render, config,
+    onboard, plan, status, bootstrap, verify, doctor, explain, rotate, offboard, render, config,
 )  # fmt: skip
 for command in COMMANDS:
     cli.add_command(command)

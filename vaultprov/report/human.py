@@ -48,6 +48,17 @@ def step_lines(step: Step) -> Iterator[str]:
         yield f"      {name}: kept, though not ours: {', '.join(members)}{everybody}"
 
 
+def rotation_lines(outcome: Outcome) -> Iterator[str]:
+    """What was renewed, step by step."""
+    yield f"Rotation for {subject(outcome.request)}"
+    yield from (f"  {server}" for server in outcome.servers)
+    yield ""
+    for result in outcome.results:
+        yield from step_lines(result.step)
+    yield from (f"note: {note}" for note in outcome.notes)
+    yield from outcome_lines(outcome)
+
+
 def outcome_lines(outcome: Outcome) -> Iterator[str]:
     """What was done and what was proved."""
     counts = Counter(result.status for result in outcome.results)

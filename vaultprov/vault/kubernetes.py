@@ -56,7 +56,7 @@ class AuthConfig:
     ca_pem: str
     reviewer: Reviewer
     jwt: Secret | Ref | None = None
-    account_uid: Ref | None = None
+    account_uid: Ref | str | None = None
     renew_after: float | None = None
     guarded: bool = False
     after: tuple[Key, ...] = ()
