@@ -122,7 +122,7 @@ class _Rotation:
         yield self._made([made, binding])
         uid = str((self.io.kube.get(made.body) or {})["metadata"]["uid"])
         granted = self.io.kube.request_token(account.namespace, account.name, (), reviewer.duration)
-        self._review(granted.token)
+        self._review(granted.token, pem)
         config = replace(
             self._config(pem), granted=granted, account_uid=uid, renew_after=self.io.now()
         )
@@ -143,7 +143,7 @@ class _Rotation:
                 raise NotConverged(
                     f"{self._secret(made).key} holds no token", hint="run the same command again"
                 )
-            self._review(token)
+            self._review(token, pem)
             yield from self._switched(replace(self._config(pem), jwt=token), stored)
             time.sleep(_SETTLE)
             yield self._made(self._retired(old, whole=old == spare))
@@ -188,7 +188,7 @@ class _Rotation:
         audience = str(role.get("audience") or onboarding.audience)
         return prove(onboarding, audience, self.io, self.budget, fresh=True)
 
-    def _review(self, token: Secret) -> None:
+    def _review(self, token: Secret, pem: str) -> None:
         """Asks the API server with the new token, as Vault will.
 
         Raises NotConverged if it is not taken. That this machine cannot ask is left to the proof.
@@ -202,9 +202,7 @@ class _Rotation:
         )
 
         def ask() -> None:
-            told = self.network.review(
-                self.io.kube.server, target.ca_pem, token, workload, (audience,)
-            )
+            told = self.network.review(target.host, pem, token, workload, (audience,))
             review = (told.body or {}).get("status") or {}
             if told.reached is Reached.OK and not review.get("authenticated"):
                 why = review.get("error") or f"the API server answers {told.status}"

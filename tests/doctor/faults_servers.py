@@ -23,7 +23,7 @@ def _fronted(c: Clinic, certificate: ServingCertificate, *, clients: bool = Fals
     if clients:
         context.verify_mode = ssl.CERT_REQUIRED
         context.load_verify_locations(cadata=certificate.ca)
-    address = c.stack.enter_context(tls_front(c.bao.address, context))
+    address = c.stack.enter_context(tls_front(c.bao.address, lambda: context))
     c.store(server=address)
     return address
 

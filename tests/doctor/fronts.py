@@ -6,14 +6,29 @@ import select
 import socket
 import ssl
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 
 
 @contextmanager
-def tls_front(upstream: str, context: ssl.SSLContext) -> Iterator[str]:
-    """The https:// address of a front that takes TLS off and passes the bytes to `upstream`."""
+def tls_front(
+    upstream: str, context: Callable[[], ssl.SSLContext], upstream_ca: str = ""
+) -> Iterator[str]:
+    """The https:// address of a front that takes TLS off and passes the bytes to `upstream`.
+
+    context: asked for with every connection. upstream_ca: PEM, where that speaks TLS, too.
+    """
     host, _, port = upstream.partition("://")[2].rpartition(":")
+
+    def dialled() -> socket.socket:
+        plain = socket.create_connection((host, int(port)))
+        if not upstream_ca:
+            return plain
+        context = ssl.create_default_context(cadata=upstream_ca)
+        secured = context.wrap_socket(plain, server_hostname=host)
+        secured.settimeout(0.1)
+        return secured
+
     with socket.create_server(("127.0.0.1", 0)) as listener:
         stop = threading.Event()
 
@@ -27,10 +42,10 @@ def tls_front(upstream: str, context: ssl.SSLContext) -> Iterator[str]:
         def relay(accepted: socket.socket) -> None:
             with suppress(OSError), accepted, accepted.dup() as wire:
                 accepted.settimeout(10)
-                client = context.wrap_socket(
+                client = context().wrap_socket(
                     accepted, server_side=True, do_handshake_on_connect=False
                 )
-                with client, socket.create_connection((host, int(port))) as server:
+                with client, dialled() as server:
                     try:
                         client.do_handshake()
                     except ssl.SSLError:
@@ -54,11 +69,16 @@ def _ended(wire: socket.socket) -> None:
         pass
 
 
-def _passed(client: ssl.SSLSocket, server: socket.socket) -> bool:
+def _passed(client: socket.socket, server: socket.socket) -> bool:
     """Passes on what is there; False when one side has ended."""
-    ready = [client] if client.pending() else select.select([client, server], [], [], 0.1)[0]
+    both = (client, server)
+    held = [one for one in both if isinstance(one, ssl.SSLSocket) and one.pending()]
+    ready: Sequence[socket.socket] = held or select.select(both, [], [], 0.1)[0]
     for one in ready:
-        data = one.recv(65536)
+        try:
+            data = one.recv(65536)
+        except TimeoutError:
+            continue  # of TLS itself, a session ticket for example
         if not data:
             return False
         (server if one is client else client).sendall(data)

@@ -12,8 +12,11 @@ import hvac.exceptions
 import pytest
 
 from tests.conftest import Lab, Result
+from tests.doctor.fronts import tls_front
 from tests.e2e.test_faults import Nth
 from tests.e2e.worlds import kubernetes, login, reviewer_token, vault_read, watched, workload_token
+from vaultprov.certificates import fingerprints
+from vaultprov.devenv.certificates import serving_certificate
 from vaultprov.devenv.proxy import Fault
 
 COMMAND = ("rotate", "--env", "moc", "--cluster", "smaug")
@@ -198,3 +201,36 @@ def test_a_reviewer_of_two_mounts_is_not_rotated_under_the_other(onboarded: Lab)
     assert done.code == 6
     assert "auth/infra-k8s uses ServiceAccount" in done.err
     assert logs_in(onboarded)
+
+
+def test_the_ca_is_followed_without_a_failed_login(site: Lab) -> None:
+    """Given early the new CA stands beside the old one; in use, it stands alone."""
+    old, new = serving_certificate(), serving_certificate()
+    serving = [old.server_context()]
+    file = site.folder / "api-server.crt"
+    with tls_front(site.kube.server, lambda: serving[0], site.kube.ca_pem) as front:
+
+        def run(command: str, ca: str) -> Result:
+            file.write_text(ca)
+            who = (command, "--env", "moc", "--cluster", "smaug")
+            done = site.run(*who, "--kubernetes-host", front, "--kubernetes-ca-file", str(file))
+            assert done.code == 0, done.out + done.err
+            return done
+
+        def stored() -> frozenset[str]:
+            return fingerprints(vault_read(site, "auth/smaug-k8s/config")["kubernetes_ca_cert"])
+
+        run("onboard", old.ca)
+        with load(site) as refused:
+            assert "the old CA stays beside the new one" in run("rotate", new.ca).out
+            assert stored() == fingerprints(old.ca) | fingerprints(new.ca)
+            serving[0] = new.server_context()
+            assert "the old CA is dropped" in run("rotate", new.ca).out
+            assert stored() == fingerprints(new.ca)
+        assert refused == []
+
+
+def test_the_provisioners_policy_is_enough(onboarded: Lab) -> None:
+    made = onboarded.vault.auth.token.create(policies=["vaultprov-provisioner"])
+    done = rotate(onboarded, VAULT_TOKEN=made["auth"]["client_token"])
+    assert done.code == 0, done.out + done.err
