@@ -27,7 +27,7 @@ from vaultprov.names import Names, joined, reviewer_binding, token_secret_name
 from vaultprov.plan import Action, Plan, make_plan
 from vaultprov.redact import Secret
 from vaultprov.removal import Gone
-from vaultprov.resource import Io, Key, Resource
+from vaultprov.resource import GrantedToken, Io, Key, Resource
 from vaultprov.retry import Budget
 from vaultprov.run import Outcome, Request, refusal, servers
 from vaultprov.usage import check_cluster, shared_reviewer
@@ -40,6 +40,7 @@ _VALID = 15.0  # seconds until an API server takes a token that it has just made
 # Seconds. A login that has read the old config asks the API server within milliseconds; another
 # node of Vault may read it for a moment longer.
 _SETTLE = 2.0
+_NEXT_SECOND = 1.1  # seconds
 _DAY = 86400.0
 _CA = "kubernetes_ca_cert"
 
@@ -110,23 +111,32 @@ class _Rotation:
         pem, note = self._trusted()
         yield _Progress(note=note)
         if self.request.onboarding.reviewer.mode is ReviewerMode.TOKEN:
-            yield from self._with_a_token(pem)
+            yield from self._with_a_token(pem, marker)
         else:
             yield from self._with_secrets(pem, marker)
 
-    def _with_a_token(self, pem: str) -> Iterator[_Progress]:
+    def _with_a_token(self, pem: str, marker: Marker) -> Iterator[_Progress]:
         """The old token cannot be ended or put back: it lives until its time is over."""
-        reviewer = self.request.onboarding.reviewer
-        account = reviewer.account
+        account = self.request.onboarding.reviewer.account
         made, binding, _ = self._reviewer(account)
         yield self._made([made, binding])
         uid = str((self.io.kube.get(made.body) or {})["metadata"]["uid"])
-        granted = self.io.kube.request_token(account.namespace, account.name, (), reviewer.duration)
+        granted = self._granted(marker)
         self._review(granted.token, pem)
         config = replace(
             self._config(pem), granted=granted, account_uid=uid, renew_after=self.io.now()
         )
         yield from self._switched(config, None)
+
+    def _granted(self, marker: Marker) -> GrantedToken:
+        """A token that is not the stored one: before `jti` two of one second were the same."""
+        reviewer = self.request.onboarding.reviewer
+        namespace, name = reviewer.account.namespace, reviewer.account.name
+        granted = self.io.kube.request_token(namespace, name, (), reviewer.duration)
+        if granted.token.fingerprint == marker.facts.get("reviewer"):
+            time.sleep(_NEXT_SECOND)
+            granted = self.io.kube.request_token(namespace, name, (), reviewer.duration)
+        return granted
 
     def _with_secrets(self, pem: str, marker: Marker) -> Iterator[_Progress]:
         """By way of a second ServiceAccount to a new one of the same name."""

@@ -57,9 +57,8 @@ def test_the_token_is_another_one_and_the_old_one_is_dead(onboarded: Lab) -> Non
     assert reviewer_token(onboarded) != old
     assert fingerprint(onboarded) != before
     assert logs_in(onboarded)
-    assert not reviews(onboarded, old), "a Secret of the same name holds the same token"
+    assert ends(onboarded, old), "a Secret of the same name holds the same token"
     assert onboarded.plan().actions() == {}
-    assert onboarded.run("doctor", "--env", "moc", "--cluster", "smaug").code in (0, 1)
 
 
 def reviews(lab: Lab, token: str) -> bool:
@@ -72,6 +71,16 @@ def reviews(lab: Lab, token: str) -> bool:
     path = "/apis/authentication.k8s.io/v1/tokenreviews"
     status = kubernetes(lab, "POST", path, body)["status"]
     return bool(status.get("authenticated"))
+
+
+def ends(lab: Lab, token: str) -> bool:
+    """Whether a token is refused within 20 s: an API server remembers those it took for 10 s."""
+    deadline = time.monotonic() + 20
+    while reviews(lab, token):
+        if time.monotonic() > deadline:
+            return False
+        time.sleep(0.2)
+    return True
 
 
 def test_in_mode_token_another_one_is_asked_for(site: Lab) -> None:
