@@ -10,7 +10,9 @@ import yaml
 from tests.doctor.conftest import SECRET, STORE, Clinic, dumped
 from tests.doctor.faults import DNS, default_deny
 from tests.doctor.faults_servers import black_hole_vault
+from vaultprov.clients.network import SocketNetwork
 from vaultprov.devenv.cluster import path_of
+from vaultprov.doctor.network import Attempt, Reached
 from vaultprov.kube.manifest import project
 
 POLICY = ("networking.k8s.io/v1", "NetworkPolicy", "external-secrets", "vaultprov-egress-vault")
@@ -209,3 +211,29 @@ def test_offboard_takes_store_and_policy_away(bare: Clinic) -> None:
     assert not bare.absent((*POLICY[:3], "deny-all-traffic"))
     assert not bare.absent(made)
     assert not bare.absent(SECRET)
+
+
+def test_every_address_of_every_family_is_opened(
+    bare: Clinic, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Three nodes behind one name; a node that moves shows as drift of the policy."""
+    known = ["192.0.2.11", "2001:db8::10", "192.0.2.10"]
+    monkeypatch.setattr(SocketNetwork, "resolve", lambda _self, _host: tuple(known))
+    silent = Attempt(Reached.TIMEOUT, "no answer")
+    monkeypatch.setattr(SocketNetwork, "connect", lambda _self, _address, _port: silent)
+    default_deny(bare)
+    words = ("--set", "store.server=https://vault.example.com:8200", "--output", "json")
+    done = bare.run("onboard", "--no-verify", *words)
+    assert done.code == 0, done.out + done.err
+
+    def opened() -> set[str]:
+        rules = bare.get(POLICY)["spec"]["egress"]
+        peers = [peer for rule in rules for peer in rule["to"] if "ipBlock" in peer]
+        return {peer["ipBlock"]["cidr"] for peer in peers}
+
+    assert opened() == {"192.0.2.10/32", "192.0.2.11/32", "2001:db8::10/128"}
+    assert bare.run("onboard", "--no-verify", *words).actions() == {}
+    known[0] = "192.0.2.99"
+    assert bare.run("plan", *words).actions() == {POLICY_KEY: "update"}
+    assert bare.run("onboard", "--no-verify", *words).actions() == {POLICY_KEY: "update"}
+    assert opened() == {"192.0.2.10/32", "192.0.2.99/32", "2001:db8::10/128"}
