@@ -13,7 +13,7 @@ from vaultprov.doctor.egress import Egress, egress
 from vaultprov.doctor.network import Url, is_address
 from vaultprov.doctor.proxy import proxy_for
 from vaultprov.doctor.world import World
-from vaultprov.errors import ConfigError, Denied, Error
+from vaultprov.errors import ConfigError, Denied, Error, Refused
 from vaultprov.kube import egress as kube_egress
 from vaultprov.kube import ingress as kube_ingress
 from vaultprov.kube.decision import Action, Decision, Workload
@@ -27,6 +27,7 @@ from vaultprov.kube.destinations import (
 )
 from vaultprov.model import EgressMode
 from vaultprov.netpol import Peer
+from vaultprov.reach import is_loopback
 
 _ABSENT = (
     "External Secrets is not installed: no store and no egress policy; install it and run this "
@@ -54,8 +55,10 @@ def survey(world: World) -> Surroundings:
         return Surroundings(notes=(f"no store and no egress policy: {error.message}",))
     if not version:
         return Surroundings(notes=(_ABSENT,))
+    _check_server(world)
     if world.case.onboarding.egress.mode is EgressMode.NONE:
         return Surroundings(version)
+    _check_mode(world)
     try:
         decisions = _decisions(world)
     except Error as error:
@@ -67,6 +70,33 @@ def survey(world: World) -> Surroundings:
     notes = [f"egress: {decisions[0].why}"] if decisions[0].action is Action.NOTHING else []
     notes += [warning for decision in decisions for warning in decision.warnings]
     return Surroundings(version, decisions, tuple(notes))
+
+
+def _check_server(world: World) -> None:
+    """Raises Refused for a store whose server no pod can reach, by the form of its address.
+
+    A cluster on loopback shares the machine, so for it a Vault there is fine.
+    """
+    store = world.case.onboarding.store
+    far = not is_loopback(Url.parse(world.kube.server).host)
+    if store.enabled and far and is_loopback(Url.parse(store.server).host):
+        raise Refused(
+            f"refused, nothing was written: the store's server {store.server} is an address of "
+            "this machine alone; in a pod it is the pod itself",
+            hint="--set store.server=https://... with the address that pods are to use, or "
+            "--no-store",
+        )
+
+
+def _check_mode(world: World) -> None:
+    """Raises ConfigError if an entry is asked for where nothing takes one."""
+    if world.case.onboarding.egress.mode is not EgressMode.CONFIG_ENTRY:
+        return
+    if world.known_items(*kube_egress.CONFIG) is None:
+        raise ConfigError(
+            "this cluster has no ExternalSecretsConfig: Red Hat's operator is not installed",
+            hint="--egress networkpolicy",
+        )
 
 
 def _decisions(world: World) -> tuple[Decision, ...]:

@@ -237,3 +237,24 @@ def test_every_address_of_every_family_is_opened(
     assert bare.run("plan", *words).actions() == {POLICY_KEY: "update"}
     assert bare.run("onboard", "--no-verify", *words).actions() == {POLICY_KEY: "update"}
     assert opened() == {"192.0.2.10/32", "192.0.2.99/32", "2001:db8::10/128"}
+
+
+def test_an_entry_is_asked_for_where_nothing_takes_one(bare: Clinic) -> None:
+    done = bare.run("onboard", "--egress", "externalsecretsconfig")
+    assert done.code == 2
+    assert "Red Hat's operator is not installed" in done.err
+    assert "--egress networkpolicy" in done.err
+
+
+def test_a_store_at_an_address_of_this_machine_is_refused(
+    bare: Clinic, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Vault by a port-forward: what is right for this machine is wrong in a pod."""
+    near = bare.cluster.server
+    monkeypatch.setattr("vaultprov.survey.is_loopback", lambda host: host not in near)
+    words = ("--set", "store.server=http://localhost:8200")
+    done = bare.run("onboard", *words)
+    assert done.code == 6
+    assert "in a pod it is the pod itself" in done.err
+    assert bare.absent(STORE)
+    assert bare.run("onboard", "--no-verify", "--no-store", *words).code == 0

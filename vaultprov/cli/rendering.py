@@ -80,5 +80,6 @@ def render(**given: Any) -> int:
         same = len(tree) - len(changed)
         echo(f"no longer rendered, delete it by hand: {folder / path}" for path in left)
         verb = "differ" if given["check"] else "written"
-        click.echo(f"{len(changed)} files {verb}, {same} as they should be.")
+        count = f"{len(changed)} file{'' if len(changed) == 1 else 's'}"
+        click.echo(f"{count} {verb}, {same} as they should be.")
     return 5 if given["check"] and changed else 0

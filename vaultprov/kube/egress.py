@@ -35,6 +35,7 @@ from vaultprov.kube.objects import LABELS, Object
 from vaultprov.model import EgressMode
 
 NAME = "vaultprov-egress-vault"
+CONFIG = ("operator.openshift.io/v1alpha1", "ExternalSecretsConfig")  # of Red Hat's operator
 # What Red Hat's operator makes of an entry NAME: up to 1.1 the name itself, from 1.2 on prefixed.
 _OWN = (NAME, f"eso-user-{NAME}")
 _OPERATOR = "external-secrets-operator"
@@ -109,8 +110,8 @@ def config_entry(rules: list[dict[str, Any]]) -> Object:
     """
     entry = {"name": NAME, "componentName": "ExternalSecretsCoreController", "egress": rules}
     return {
-        "apiVersion": "operator.openshift.io/v1alpha1",
-        "kind": "ExternalSecretsConfig",
+        "apiVersion": CONFIG[0],
+        "kind": CONFIG[1],
         "metadata": {"name": "cluster"},
         "spec": {"controllerConfig": {"networkPolicies": [entry]}},
     }
@@ -124,8 +125,8 @@ def _free(
     warnings = doubts(_flows(request, others), others, request.unmodelled)
     if not own:
         why = (
-            f"{found.reason}; a policy of ours would isolate the operand and cut DNS and the API "
-            "server (VP-NET-002)"
+            f"the way is open, no policy is needed ({found.reason}; one of ours would isolate the "
+            "operand and cut DNS and the API server)"
         )
         return Decision(Action.NOTHING, why, warnings=warnings)
     names = ", ".join(f"{namespace}/{name_of(each)}" for each in own)

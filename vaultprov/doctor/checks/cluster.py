@@ -13,9 +13,9 @@ from vaultprov.doctor.operand import Operand
 from vaultprov.doctor.stores import GROUP, Store
 from vaultprov.doctor.world import World
 from vaultprov.errors import Denied, Unreachable
+from vaultprov.kube.egress import CONFIG
 from vaultprov.redact import scrub
 
-_CONFIG = ("operator.openshift.io/v1alpha1", "ExternalSecretsConfig")
 _PATIENCE = 120.0  # seconds after which a store without a status is one that nobody looks at
 _SLOW = ("context deadline exceeded", "i/o timeout", "Client.Timeout")
 
@@ -90,7 +90,7 @@ def installed(world: World) -> Iterable[Finding]:
         version = ".".join(map(str, operand.version)) or "of unknown version"
         yield ok(f"External Secrets {version} in namespace {operand.namespace}")
         return
-    configs = world.known_items(*_CONFIG)
+    configs = world.known_items(*CONFIG)
     if configs:
         yield fail(
             "ExternalSecretsConfig cluster",
@@ -100,7 +100,7 @@ def installed(world: World) -> Iterable[Finding]:
             fix=Fix("see what it waits for", "kubectl describe externalsecretsconfig cluster"),
         )
     elif configs is not None:
-        body = {"apiVersion": _CONFIG[0], "kind": _CONFIG[1], "metadata": {"name": "cluster"}}
+        body = {"apiVersion": CONFIG[0], "kind": CONFIG[1], "metadata": {"name": "cluster"}}
         yield fail(
             "ExternalSecretsConfig cluster",
             "absent",

@@ -12,6 +12,7 @@ from vaultprov.doctor.model import Finding, Fix, Status, fail, ok, warn
 from vaultprov.doctor.stores import GROUP, Store
 from vaultprov.doctor.world import World
 from vaultprov.errors import ConfigError
+from vaultprov.kube.egress import CONFIG
 
 
 def exists(world: World) -> Iterable[Finding]:
@@ -210,7 +211,7 @@ def ca_of(world: World, store: Store) -> str | None:
 
 def _trusted_bundle(world: World) -> str | None:
     """Red Hat's operator 1.2 mounts a ConfigMap of the CAs that its operand trusts."""
-    configs = world.items("operator.openshift.io/v1alpha1", "ExternalSecretsConfig")
+    configs = world.items(*CONFIG)
     for config in configs:
         bundle = ((config.get("spec") or {}).get("controllerConfig") or {}).get("trustedCABundle")
         operand = world.operand()
