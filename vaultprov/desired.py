@@ -13,6 +13,8 @@ from vaultprov.kube import objects
 from vaultprov.kube.decision import Action, Decision
 from vaultprov.kube.manifest import Manifest
 from vaultprov.kube.store import (
+    CaProvider,
+    CaSource,
     Conditions,
     KubernetesLogin,
     Retries,
@@ -22,7 +24,15 @@ from vaultprov.kube.store import (
     namespaced_stores,
     token_secret,
 )
-from vaultprov.model import Onboarding, Only, ReviewerMode, Scope, ServiceAccount, StoreKind
+from vaultprov.model import (
+    Onboarding,
+    Only,
+    ReviewerMode,
+    Scope,
+    ServiceAccount,
+    Store,
+    StoreKind,
+)
 from vaultprov.names import Names, joined, reviewer_binding
 from vaultprov.redact import Secret
 from vaultprov.resource import Key, Ref, Resource
@@ -155,12 +165,31 @@ def store_specs(onboarding: Onboarding, version: str) -> list[StoreSpec]:
             version,
             wish.vault_namespace,
             given_ca(wish.ca_file),
-            conditions=Conditions(wish.namespaces) if wish.namespaces else None,
-            retries=None if wish.max_retries is None else Retries(wish.max_retries),
+            _ca_of(wish),
+            conditions=_conditions(wish),
+            retries=_retries(wish),
             refresh=wish.refresh,
         )
         for account in onboarding.service_accounts
     ]
+
+
+def _ca_of(wish: Store) -> CaProvider | None:
+    given = wish.ca_provider
+    if given is None:
+        return None
+    return CaProvider(CaSource(given.kind), given.name, given.key, given.namespace)
+
+
+def _conditions(wish: Store) -> Conditions | None:
+    given = (wish.namespaces, dict(wish.namespace_labels) or None, wish.namespace_regexes)
+    return Conditions(*given) if any(given) else None
+
+
+def _retries(wish: Store) -> Retries | None:
+    given = {"most": wish.max_retries, "interval": wish.retry_interval}
+    set_here = {name: value for name, value in given.items() if value is not None}
+    return Retries(**set_here) if set_here else None
 
 
 def bootstrap_resources(

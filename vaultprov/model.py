@@ -176,14 +176,38 @@ class Reviewer:
 
 
 @dataclass(frozen=True, slots=True)
+class CaObject:
+    """Where in the cluster Vault's CA lies, written KIND/NAMESPACE/NAME/KEY."""
+
+    kind: str
+    namespace: str
+    name: str
+    key: str
+
+    @classmethod
+    def parse(cls, text: str) -> CaObject:
+        """Reads `ConfigMap/NAMESPACE/NAME/KEY` or `Secret/...`. Raises ConfigError."""
+        parts = text.split("/")
+        if len(parts) != len(fields(cls)) or parts[0] not in ("ConfigMap", "Secret") or "" in parts:
+            raise ConfigError(
+                f"{text!r} names no CA",
+                hint="write it as ConfigMap/NAMESPACE/NAME/KEY or Secret/...",
+            )
+        dns_label(parts[1], "namespace")
+        object_name(parts[2], parts[0])
+        return cls(*parts)
+
+
+@dataclass(frozen=True, slots=True)
 class Store:
     """The store of External Secrets that onboarding leaves in the cluster.
 
     server: Vault's URL as the cluster reaches it. vault_namespace: Vault's, "" for the root.
-    ca_file: Vault's CA, None: one that the operand's image trusts. namespaces: who may use a
-    ClusterSecretStore, empty: all. refresh: seconds between two looks, None: as the controller is
-    configured. max_retries: of requests to Vault, None: as the controller does. token_secret: the
-    Secret, written as NAMESPACE/NAME, with a Vault token to use instead of logging in.
+    ca_file, ca_provider: Vault's CA, None: one that the operand's image trusts. namespaces and
+    their regexes and labels: who may use a ClusterSecretStore, all empty: everybody. refresh:
+    seconds between two looks, None: as the controller is configured. max_retries, retry_interval
+    (seconds): of requests to Vault, None: as the controller does. token_secret: the Secret, written
+    as NAMESPACE/NAME, with a Vault token to use instead of logging in.
     """
 
     enabled: bool = True
@@ -192,15 +216,24 @@ class Store:
     server: str = "https://127.0.0.1:8200"
     vault_namespace: str = ""
     ca_file: Path | None = None
+    ca_provider: CaObject | None = None
     namespaces: tuple[str, ...] = ()
+    namespace_regexes: tuple[str, ...] = ()
+    namespace_labels: tuple[tuple[str, str], ...] = ()
     refresh: int | None = None
     max_retries: int | None = None
+    retry_interval: int | None = None
     token_secret: ServiceAccount | None = None
 
     def __post_init__(self) -> None:
         object_name(self.name, "store")
         for namespace in self.namespaces:
             dns_label(namespace, "namespace")
+        for regex in self.namespace_regexes:
+            try:
+                re.compile(regex)
+            except re.error as error:
+                raise ConfigError(f"{regex!r} is no regular expression: {error}") from error
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,6 +13,7 @@ from typing import Any
 
 from vaultprov.errors import ConfigError
 from vaultprov.model import (
+    CaObject,
     EgressMode,
     ReviewerMode,
     Scope,
@@ -270,6 +271,12 @@ SETTINGS: tuple[Setting, ...] = (
         "Vault's CA for the store (PEM file; default: vault.ca_cert)",
     ),
     Setting(
+        "store.ca_provider",
+        lambda value: CaObject.parse(_text(value)),
+        None,
+        "the same in the cluster: ConfigMap/NAMESPACE/NAME/KEY or Secret/...",
+    ),
+    Setting(
         "store.token_secret",
         _account,
         None,
@@ -277,8 +284,11 @@ SETTINGS: tuple[Setting, ...] = (
     ),
     Setting("store.api_version", _text, "v1", "of stores that render writes: v1, v1beta1"),
     Setting("store.namespaces", _texts, (), "namespaces that may use it (default: all)"),
+    Setting("store.namespace_regexes", _texts, (), "the same by regular expressions"),
+    Setting("store.namespace_labels", _labels, (), "the same by labels of the namespaces"),
     Setting("store.refresh", _duration, None, "how often it is checked (default: the operand's)"),
     Setting("store.max_retries", _count, None, "how often a request is tried again"),
+    Setting("store.retry_interval", _duration, None, "how long it waits before that"),
     Setting(
         "egress.mode",
         _egress_mode,

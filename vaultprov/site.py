@@ -68,6 +68,21 @@ class Site:
         return values
 
 
+_STORE = (
+    "enabled",
+    "name",
+    "kind",
+    "namespaces",
+    "namespace_regexes",
+    "namespace_labels",
+    "refresh",
+    "ca_provider",
+    "max_retries",
+    "retry_interval",
+    "token_secret",
+)  # settings that are fields of the same name
+
+
 def find(start: Path, config_home: Path) -> Path | None:
     """The site file: upwards from `start`, else in the user's configuration folder."""
     places = [folder / FILE_NAME for folder in (start, *start.parents)]
@@ -140,7 +155,7 @@ def onboarding(
             ),
             **of("reviewer", "duration", "renew_before", "wait"),
         ),
-        store=_store(values, of("store", "enabled", "name", "kind", "namespaces", "refresh")),
+        store=_store(values, of("store", *_STORE)),
         egress=Egress(**of("egress", "mode", "cidrs")),
         exclusive=exclusive,
         **{key: values[key].value for key in plain},
@@ -149,12 +164,12 @@ def onboarding(
 
 def _store(values: Mapping[str, Sourced], plain: Mapping[str, Any]) -> Store:
     """What the store is not told of its own is as this machine reaches Vault."""
+    provider = plain["ca_provider"]
     return Store(
         server=values["store.server"].value or str(values["vault.address"].value).rstrip("/"),
         vault_namespace=values["vault.namespace"].value or "",
-        ca_file=values["store.ca_cert"].value or values["vault.ca_cert"].value,
-        max_retries=values["store.max_retries"].value,
-        token_secret=values["store.token_secret"].value,
+        ca_file=values["store.ca_cert"].value
+        or (None if provider else values["vault.ca_cert"].value),
         **plain,
     )
 

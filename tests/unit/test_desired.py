@@ -9,7 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from vaultprov.desired import Target, bootstrap_resources, onboarding_resources
+from vaultprov import site
+from vaultprov.desired import Target, bootstrap_resources, onboarding_resources, stores
 from vaultprov.errors import ConfigError
 from vaultprov.model import (
     Oidc,
@@ -310,3 +311,46 @@ def test_every_kind_tells_its_rights(action: str) -> None:
         assert bool(rights) != goes_with_its_mount
         in_vault = resource.key.kind.startswith("vault/")
         assert all(isinstance(right, VaultRight) == in_vault for right in rights)
+
+
+def test_a_store_is_as_the_site_file_says() -> None:
+    """Its CA in the cluster, who may use it, and how it repeats requests."""
+    flags = {
+        "store.ca_provider": "ConfigMap/openshift-config/vault-ca/ca.crt",
+        "store.namespaces": "team-a",
+        "store.namespace_regexes": "^team-",
+        "store.namespace_labels": "vault=yes",
+        "store.refresh": "5m",
+        "store.max_retries": "7",
+        "store.retry_interval": "10s",
+        "vault.ca_cert": "/not/looked/at.pem",
+    }
+    wanted = site.onboarding(site.Site().effective("moc", "smaug", {}, flags), "moc", "smaug")
+    (store,) = stores(wanted, "v1")
+    spec = store["spec"]
+    assert spec["provider"]["vault"]["caProvider"] == {
+        "type": "ConfigMap",
+        "name": "vault-ca",
+        "namespace": "openshift-config",
+        "key": "ca.crt",
+    }
+    assert "caBundle" not in spec["provider"]["vault"]
+    assert spec["conditions"] == [
+        {
+            "namespaces": ["team-a"],
+            "namespaceSelector": {"matchLabels": {"vault": "yes"}},
+            "namespaceRegexes": ["^team-"],
+        }
+    ]
+    assert spec["refreshInterval"] == 300
+    assert spec["retrySettings"] == {"maxRetries": 7, "retryInterval": "10s"}
+
+
+@pytest.mark.parametrize(
+    ("key", "value"),
+    [("store.ca_provider", "vault-ca"), ("store.ca_provider", "Pod/a/b/c"),
+     ("store.namespace_regexes", "(")],
+)  # fmt: skip
+def test_a_store_that_cannot_be_meant_is_refused(key: str, value: str) -> None:
+    with pytest.raises(ConfigError):
+        site.onboarding(site.Site().effective("moc", "smaug", {}, {key: value}), "moc", "smaug")
