@@ -90,9 +90,15 @@ def _prove(login: Login) -> Iterator[Check]:
         return
     with revoked(session):
         yield Check(title, ok=True, detail=f"policies {', '.join(session.policies)}")
-        yield from reads(login.onboarding, login.account, session, login.budget)
-        yield from _as_external_secrets(login, session)
-        yield _no_write(login, session)
+        try:
+            yield from reads(login.onboarding, login.account, session, login.budget)
+            yield from _as_external_secrets(login, session)
+            yield _no_write(login, session)
+        except Denied as error:
+            # What every token may do: it ended, or does not have the default policy.
+            told = f"its token is of no use: {error.message}"
+            hint = f"vaultprov doctor --env {login.onboarding.env} --cluster "
+            yield Check(title, ok=False, detail=told, hint=hint + login.onboarding.cluster)
     yield _really_revoked(login, session)
     yield from _refusals(login)
 

@@ -80,3 +80,12 @@ def test_a_role_that_does_not_exist_leads_to_onboard(clinic: Clinic) -> None:
     done = clinic.run("verify")
     assert done.code == 1
     assert "next:  vaultprov onboard --env moc --cluster smaug" in done.err
+
+
+def test_a_token_that_ends_too_early_is_a_finding(clinic: Clinic) -> None:
+    """The workload's, and so no reason to look at one's own."""
+    clinic.role(token_num_uses=1)
+    done = clinic.run("verify")
+    assert done.code == 1
+    assert "its token is of no use" in done.out
+    assert "vaultprov doctor --env moc --cluster smaug" in done.err

@@ -288,19 +288,28 @@ class World(Facts):
             if (store.kind, store.name) in named and store.namespace in (None, namespace)
         )
 
+    def is_outdated(self, body: Mapping[str, Any], store: Store | None) -> bool:
+        """Whether what the newest warning event says is older than the last change of the store."""
+        said = max(map(_when, self._warnings(body)), default="")
+        fields = ((store.body.get("metadata") or {}).get("managedFields") or ()) if store else ()
+        changed = max((str(f.get("time") or "") for f in fields if _of_spec(f)), default="")[:19]
+        return bool(said and changed) and said < changed
+
     def events(self, body: Mapping[str, Any]) -> tuple[str, ...]:
         """What warning events say of an object, newest first; they end after an hour."""
+        found = sorted(self._warnings(body), key=_when)
+        return tuple(str(event.get("message") or "") for event in reversed(found))
+
+    def _warnings(self, body: Mapping[str, Any]) -> list[dict[str, Any]]:
         metadata = body["metadata"]
         found = self.items("v1", "Event", metadata.get("namespace") or "default")
-        ours = [
+        return [
             event
             for event in found
             if event.get("type") == "Warning"
             and (event.get("involvedObject") or {}).get("name") == metadata["name"]
             and (event.get("involvedObject") or {}).get("kind") == body["kind"]
         ]
-        ours.sort(key=lambda event: str(event.get("lastTimestamp") or event.get("eventTime") or ""))
-        return tuple(str(event.get("message") or "") for event in reversed(ours))
 
     def _concerns(self, store: Store) -> bool:
         """Same Vault, or a login at our mount: a typo in one of them leaves the other."""
@@ -330,6 +339,16 @@ class World(Facts):
             vault_namespace=self.case.vault_namespace,
             planned=True,
         )
+
+
+def _when(event: Mapping[str, Any]) -> str:
+    """When it was said last (RFC 3339, UTC, seconds: such texts sort by time)."""
+    return str(event.get("lastTimestamp") or event.get("eventTime") or "")[:19]
+
+
+def _of_spec(managed: Mapping[str, Any]) -> bool:
+    """Whether an entry of managedFields is of somebody who changed what is wanted."""
+    return "f:spec" in (managed.get("fieldsV1") or {})
 
 
 def _labels(body: Mapping[str, Any]) -> dict[str, str]:

@@ -35,7 +35,8 @@ def match_lines(matches: Sequence[Match]) -> list[str]:
         return ["nothing that is known looks like this text"]
     lines: list[str] = []
     for number, each in enumerate(matches[:_SHOWN], 1):
-        lines += _wrapped(f"{number}. {each.page.code}  {each.page.title}", after="   ")
+        doubt = f"{number}. {each.page.code}  in doubt: {each.page.title}"
+        lines += _wrapped(doubt, after="   ")
         lines += _wrapped(f"looks like: {each.why}", before="   ", after="     ")
     first = matches[0].page
     lines += ["", *_wrapped(f"{first.code}: {first.why}"), *_wrapped(f"Fix: {first.fix}")]

@@ -344,7 +344,8 @@ def outlives_first_use(world: World) -> Iterable[Finding]:
             subject,
             f"token_num_uses {uses}",
             expected="0, no limit",
-            cause="the first requests of External Secrets use the token up",
+            cause=f"the token ends after {uses} request{'' if uses == 1 else 's'}, and External "
+            "Secrets makes several with one login",
             fix=set_role(store, world, "token_num_uses", "0", "take the limit away"),
         )
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from dataclasses import replace
 from typing import Any
 
 from vaultprov.doctor.checks.openings import open_vault, policy
@@ -270,9 +271,13 @@ def proxied(world: World) -> Iterable[Finding]:
                 f"proxy {proxy}",
                 f"denied: {', '.join(map(str, closed))}",
                 expected="egress to the proxy, or Vault in NO_PROXY",
-                cause="the operand goes to Vault through the proxy of its environment, and the "
-                "policies let it reach neither",
-                fix=open_vault(found, ways, name="vaultprov-egress-proxy"),
+                cause=f"External Secrets goes to Vault through proxy {proxy}, as its environment "
+                "says, and no NetworkPolicy allows that",
+                fix=replace(
+                    open_vault(found, ways, name="vaultprov-egress-proxy"),
+                    text="allow egress to the proxy; or, if Vault can be reached directly, add it "
+                    "to NO_PROXY",
+                ),
                 evidence=closed[0].verdict.isolating,
             )
         else:

@@ -16,6 +16,7 @@ from vaultprov.kube.destinations import NAMESPACE_LABEL
 from vaultprov.netpol import selects
 from vaultprov.redact import scrub
 
+_OWN_CODES = ("VP-ES-007", "VP-ES-008")  # their words are what is to be explained
 _OWNED = ("target is owned by another ExternalSecret", "immutable")
 
 
@@ -138,8 +139,7 @@ def store_ready(world: World) -> Iterable[Finding]:
         elif condition.get("status") == "True":
             yield ok(str(condition.get("message") or ""), str(store))
         else:
-            told = world.events(store.body)
-            yield _unready(world, str(store), condition, told, store)
+            yield _unready(world, str(store), condition, store.body, store)
 
 
 def secret_synced(world: World) -> Iterable[Finding]:
@@ -152,20 +152,25 @@ def secret_synced(world: World) -> Iterable[Finding]:
             c for c in (body.get("status") or {}).get("conditions") or () if c["type"] == "Ready"
         )
         store = next(iter(world.stores_for(body)), None)
-        yield _unready(world, name_of(body), condition, world.events(body), store)
+        yield _unready(world, name_of(body), condition, body, store)
 
 
 def _unready(
     world: World,
     subject: str,
     condition: Mapping[str, Any],
-    told: Sequence[str],
+    body: Mapping[str, Any],
     store: Store | None,
 ) -> Finding:
     """Without a cause upstream: what its own words point to."""
+    told = world.events(body)
     words = scrub(told[0])[:500] if told else ""
-    likely = [f"{m.page.code} {m.page.title}" for m in match(words)[:3]] if words else []
-    if not words:
+    pages = [m.page for m in match(words) if m.page.code not in _OWN_CODES][:3] if words else []
+    likely = [f"{page.code}, in doubt: {page.title}" for page in pages]
+    if words and world.is_outdated(body, store):
+        cause = "External Secrets has not spoken since the store was changed: these words are old"
+        command = f"vaultprov verify {world.case.who} --touch-store {store.name if store else ''}"
+    elif not words:
         cause = "its event is gone (events end after an hour); touch the store and look again"
         command = f"vaultprov verify {world.case.who} --touch-store"
     elif world.case.probe_login:

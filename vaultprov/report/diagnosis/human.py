@@ -202,7 +202,8 @@ def _in_full(finding: Finding, status: Status, *, told_below: bool) -> Iterator[
     yield from _rows("evidence", [line for each in finding.evidence for line in each.splitlines()])
     if finding.fix is not None:
         yield from _rows("fix", _wrapped(finding.fix.text))
-        yield from _rows("command", finding.fix.command.splitlines())
+        below = told_below and finding.fix.manifest.strip()
+        yield from _rows("command", ["below"] if below else finding.fix.command.splitlines())
         if finding.fix.manifest.strip() and not told_below:
             yield f"{_INDENT}manifest:"
             yield from (f"{_INDENT}  {line}" for line in finding.fix.manifest.rstrip().splitlines())

@@ -31,7 +31,8 @@ def verdict_lines(diagnosis: Diagnosis, paint: Paint) -> Iterator[str]:
         yield from _beside(diagnosis, root)
         finding = root.first(root.status)
         failed = root.status is Status.FAIL
-        head = paint("Root cause:", "1;31") if failed else paint("Warning:", "1;33")
+        name = "Root cause:" if not root.check.symptom else "No root cause found:"
+        head = paint(name, "1;31") if failed else paint("Warning:", "1;33")
         yield f"{head} {_cause(root)} (confidence {finding.confidence})"
     fix = next_fix(diagnosis)
     if fix is not None:
@@ -45,7 +46,8 @@ def _no_root(diagnosis: Diagnosis, paint: Paint) -> Iterator[str]:
     elif diagnosis.error is not None:
         yield f"No fault found before the diagnosis ended early ({fine} ok)"
     elif fine:
-        yield f"{paint('Healthy:', '1;32')} {_checks(fine)} ok"
+        left = f", {len(diagnosis.suppressed)} suppressed" if diagnosis.suppressed else ""
+        yield f"{paint('Healthy:', '1;32')} {_checks(fine)} ok{left}"
     else:
         yield "No fault found, but nothing was looked at"
 
