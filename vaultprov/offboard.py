@@ -10,19 +10,19 @@ from typing import Any
 from vaultprov.apply import OnEvent, Result, Status, apply, check_rights, observe
 from vaultprov.desired import cluster_identity
 from vaultprov.doctor.network import Network
-from vaultprov.errors import Denied, Error, LoginFailed, NotConverged, Rejected
+from vaultprov.errors import Error, NotConverged
 from vaultprov.kube.manifest import FIELD_MANAGER
 from vaultprov.kube.objects import LABELS
 from vaultprov.model import Only
 from vaultprov.names import Names
 from vaultprov.plan import Observed, Plan, make_plan
 from vaultprov.redact import Secret
-from vaultprov.removal import Gone, of_cluster, of_environment, of_login
+from vaultprov.removal import Gone, of_cluster, of_environment, of_login, without_foreign
 from vaultprov.resource import Io
 from vaultprov.retry import Budget
 from vaultprov.run import OnPlan, Outcome, Request, planned, refusal, servers, world_of
 from vaultprov.usage import check_cluster, dependants, shared, tokens
-from vaultprov.verify import Check, workload_token
+from vaultprov.verify import credentials, refused
 
 _NO_CREDENTIAL = Secret("no-credential")  # what a login is tried with when no account is at hand
 _ADMIN = "use a Vault token that may delete these and a kubeconfig of a cluster admin"
@@ -52,7 +52,7 @@ def offboard(
             check_cluster(request.onboarding, io, uid)
         resources, notes = _resources(request, io, network, uid)
         observed = observe(resources, io, budget)
-        resources, kept = _without_foreign(resources, observed)
+        resources, kept = without_foreign(resources, observed)
         plan = make_plan(resources, observed, request.allow)
         outcome = replace(
             outcome,
@@ -113,23 +113,6 @@ def _policies(io: Io) -> Iterable[Mapping[str, Any]]:
             yield {"apiVersion": version, "kind": kind, "metadata": metadata}
 
 
-def _without_foreign(
-    resources: Sequence[Gone], observed: Observed
-) -> tuple[tuple[Gone, ...], tuple[str, ...]]:
-    """Of what is there: what others made stays, and is told.
-
-    The mount itself is refused instead, as it is what this is about.
-    """
-    left, kept = [], []
-    for resource in resources:
-        state = observed[resource.key]
-        if state is not None and state.foreign and resource.key.kind != "vault/auth":
-            kept.append(f"kept: {resource.key} {state.foreign.reason}")
-        elif state is not None:
-            left.append(resource)
-    return tuple(left), tuple(kept)
-
-
 def _remove(
     resources: Sequence[Gone],
     plan: Plan,
@@ -141,7 +124,8 @@ def _remove(
 ) -> Outcome:
     request = outcome.request
     budget.call(lambda: check_rights(resources, plan, io, hint=_ADMIN))
-    credentials = _credentials(request, io)  # while their accounts are still there
+    # While their accounts are still there; with none of them anybody will do.
+    tokens = credentials(request.onboarding, io) or {"anybody": _NO_CREDENTIAL}
     results = apply(resources, plan, observed, io, budget, on_event)
     outcome = replace(outcome, results=results)
     failures = [r.error for r in results if r.status is Status.FAILED and r.error]
@@ -149,40 +133,11 @@ def _remove(
         return replace(outcome, error=failures[0])
     if not io.has_vault():
         return outcome
-    checks = tuple(_refused(request, who, token, io) for who, token in credentials.items())
+    names = Names.of(request.onboarding)
+    checks = tuple(refused(names, who, token, io) for who, token in tokens.items())
     outcome = replace(outcome, checks=checks)
     failed = next((check for check in checks if not check.ok), None)
     if failed is not None:
         told = f"everything is removed, but {failed.title} is not so: {failed.detail}"
         outcome = replace(outcome, error=NotConverged(told, hint=failed.hint))
     return outcome
-
-
-def _credentials(request: Request, io: Io) -> dict[str, Secret]:
-    """What the workloads would log in with, by who they are."""
-    onboarding = request.onboarding
-    found = {}
-    for account in onboarding.service_accounts if io.has_kube() else ():
-        try:
-            token = workload_token(account, onboarding.audience, io, also_for_api=False)
-        except (Denied, Rejected):
-            continue  # there is no such account any more, or it is not ours to ask for
-        found[str(account)] = token
-    return found or {"anybody": _NO_CREDENTIAL}
-
-
-def _refused(request: Request, who: str, token: Secret, io: Io) -> Check:
-    names = Names.of(request.onboarding)
-    title = f"{who} is refused at auth/{names.auth_mount}"
-    try:
-        session = io.vault.login(names.auth_mount, {"role": names.role, "jwt": token})
-    except (LoginFailed, Denied, Rejected) as error:
-        return Check(title, ok=True, detail=error.message.rpartition(": ")[2])
-    session.revoke_self()
-    session.close()
-    return Check(
-        title,
-        ok=False,
-        detail="it logs in",
-        hint=f"vault read auth/{names.auth_mount}/role/{names.role}",
-    )

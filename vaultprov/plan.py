@@ -195,12 +195,12 @@ def _aim(value: Value, before: Value, *, is_new: bool) -> Value:
         return {**(before or {}), **value.items}
     have = frozenset(before or ()) - value.without
     missing = {
-        item for item in value.items if not (value.globs and any(_covers(p, item) for p in have))
+        item for item in value.items if not (value.globs and any(covers(p, item) for p in have))
     }
     return have | missing
 
 
-def _covers(pattern: str, item: str) -> bool:
+def covers(pattern: str, item: str) -> bool:
     """Vault's glob (ryanuber/go-glob): `*` stands for anything, wherever it is."""
     return bool(re.fullmatch(".*".join(map(re.escape, pattern.split("*"))), item))
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -10,6 +10,7 @@ from vaultprov.desired import Target, onboarding_resources, stores
 from vaultprov.kube.manifest import Manifest
 from vaultprov.model import Onboarding, Only, Scope
 from vaultprov.names import Names
+from vaultprov.plan import Observed
 from vaultprov.resource import Fields, Io, Key, Resource, Right, State
 from vaultprov.vault.policy import Policy
 
@@ -42,6 +43,27 @@ class Gone:
 
     def rights(self, action: str) -> tuple[Right, ...]:
         return self.resource.rights(action)
+
+
+def without_foreign(
+    resources: Sequence[Resource], observed: Observed
+) -> tuple[tuple[Resource, ...], tuple[str, ...]]:
+    """What is to be done of these, and what stays, a sentence each.
+
+    What is not there needs no removing, and what others made stays; but a mount, which is what its
+    removal is about, is left for the plan to refuse.
+    """
+    left: list[Resource] = []
+    kept = []
+    for resource in resources:
+        state = observed[resource.key]
+        if not isinstance(resource, Gone):
+            left.append(resource)
+        elif state is not None and state.foreign and resource.key.kind != "vault/auth":
+            kept.append(f"kept: {resource.key} {state.foreign.reason}")
+        elif state is not None:
+            left.append(resource)
+    return tuple(left), tuple(kept)
 
 
 def of_login(onboarding: Onboarding) -> tuple[Gone, ...]:

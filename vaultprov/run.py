@@ -191,7 +191,7 @@ def execute(
             _check_reviewer_jwt(request, plan)
             outcome = _apply(resources, plan, observed, io, budget, outcome, on_event)
             if proves(request) and outcome.error is None and world is not None:
-                outcome = _stores_ready(outcome, more, world, io)
+                outcome = stores_ready(outcome, more, world, io)
     except Error as error:
         outcome = replace(outcome, error=error)
     return replace(outcome, seconds=time.monotonic() - started)
@@ -232,7 +232,7 @@ def _observed(
         return observed, looking.result()
 
 
-def _stores_ready(outcome: Outcome, resources: Sequence[Resource], world: World, io: Io) -> Outcome:
+def stores_ready(outcome: Outcome, resources: Sequence[Resource], world: World, io: Io) -> Outcome:
     """Waits until the stores are Ready, newer than our write; else doctor names the root cause."""
     written = {r.step.key for r in outcome.results if r.status is Status.WRITTEN}
     for resource in resources:

@@ -12,7 +12,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
 
-from vaultprov.errors import ConfigError, Denied, Error, LoginFailed
+from vaultprov.errors import ConfigError, Denied, Error, LoginFailed, Rejected
 from vaultprov.jwt import claims
 from vaultprov.model import Onboarding, ReviewerMode, Scope, ServiceAccount
 from vaultprov.names import Names, joined
@@ -148,3 +148,27 @@ def revoked(session: VaultPort) -> Iterator[None]:
             pass
         finally:
             session.close()
+
+
+def credentials(onboarding: Onboarding, io: Io) -> dict[str, Secret]:
+    """What the workloads would log in with, by who they are, as far as it can be had."""
+    found = {}
+    for account in onboarding.service_accounts if io.has_kube() else ():
+        try:
+            token = workload_token(account, onboarding.audience, io, also_for_api=False)
+        except (Denied, Rejected):
+            continue  # there is no such account any more, or it is not ours to ask for
+        found[str(account)] = token
+    return found
+
+
+def refused(names: Names, who: str, token: Secret, io: Io) -> Check:
+    """That a login is refused; one that is not is revoked at once."""
+    title = f"{who} is refused at auth/{names.auth_mount}"
+    try:
+        session = io.vault.login(names.auth_mount, {"role": names.role, "jwt": token})
+    except (LoginFailed, Denied, Rejected) as error:
+        return Check(title, ok=True, detail=error.message.rpartition(": ")[2])
+    with revoked(session):
+        hint = f"vault read auth/{names.auth_mount}/role/{names.role}"
+        return Check(title, ok=False, detail="it logs in", hint=hint)

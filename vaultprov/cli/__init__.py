@@ -17,6 +17,7 @@ import click
 from vaultprov import __version__
 from vaultprov.cli.config import config
 from vaultprov.cli.looking import doctor, explain, verify
+from vaultprov.cli.namespaces import namespace
 from vaultprov.cli.offboarding import offboard
 from vaultprov.cli.onboarding import bootstrap, onboard, plan, status
 from vaultprov.cli.rendering import render
@@ -100,7 +101,7 @@ def demo(*, keep: bool) -> int:
 
 
 COMMANDS = (
-    onboard, plan, status, bootstrap, verify, doctor, explain, rotate, offboard, render, config,
+    onboard, plan, status, bootstrap, verify, doctor, explain, namespace, rotate, offboard, render, config,
 )  # fmt: skip
 for command in COMMANDS:
     cli.add_command(command)

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from vaultprov.cli.confirming import confirm
 from vaultprov.cli.options import CLUSTER, OUTPUT, SITE, VAULT, options, warn
-from vaultprov.errors import Refused
 
 if TYPE_CHECKING:
     from vaultprov.plan import Plan
@@ -44,7 +44,7 @@ def offboard(**given: Any) -> int:
         if not as_json:
             terminal.show(human.plan_lines(made, planned), sys.stdout)
         if made.changes and not made.refused() and not given["yes"]:
-            _confirm(given["cluster"], as_json=as_json)
+            confirm(given["cluster"], as_json=as_json)
 
     with wired("offboard", given, os.environ, warn) as (request, io, budget):
         outcome = take_back(request, io, budget, network=SocketNetwork(), on_plan=on_plan)
@@ -56,12 +56,3 @@ def offboard(**given: Any) -> int:
         told = not as_json and any(r.error is outcome.error for r in outcome.results)
         terminal.show(human.error_lines(outcome.error, told=told), sys.stderr)
     return outcome.exit_code
-
-
-def _confirm(cluster: str, *, as_json: bool) -> None:
-    """Raises Refused unless a person types the cluster's name."""
-    again = "add --yes to the same command once the plan is what you want"
-    if as_json or not sys.stdin.isatty():
-        raise Refused("refused, nothing was removed: nobody is there to confirm it", hint=again)
-    if click.prompt(f"Type {cluster} to remove this", default="", show_default=False) != cluster:
-        raise Refused("refused, nothing was removed: another name was typed", hint=again)

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 
 from vaultprov.apply import Result, Status
 from vaultprov.errors import Error
+from vaultprov.namespaces import Standing
 from vaultprov.plan import Action, Plan, Step
 from vaultprov.redact import Secret
 from vaultprov.run import Condition, Outcome, Request
@@ -57,6 +58,16 @@ def rotation_lines(outcome: Outcome) -> Iterator[str]:
         yield from step_lines(result.step)
     yield from (f"note: {note}" for note in outcome.notes)
     yield from outcome_lines(outcome)
+
+
+def standing_lines(rows: Sequence[Standing]) -> Iterator[str]:
+    """Namespaces in columns: whether they are let in, what logs in there, what does not fit."""
+    told = [(row.namespace, row.bound or "-", row.store or "-", row.trouble) for row in rows]
+    head = ("NAMESPACE", "BOUND BY", "STORES", "")
+    widths = [max(len(line[n]) for line in (head, *told)) for n in range(3)]
+    for line in (head, *told):
+        columns = [text.ljust(width) for text, width in zip(line, widths, strict=False)]
+        yield "  ".join([*columns, line[3]]).rstrip()
 
 
 def outcome_lines(outcome: Outcome) -> Iterator[str]:

@@ -224,7 +224,8 @@ class Role:
     """A role: which ServiceAccounts may log in and what they get.
 
     Names and namespaces are a cross product. Unless `exclusive`, people's additions stay.
-    retired: policies of ours that the role must no longer have, after a change of scope.
+    retired: policies of ours that the role must no longer have, after a change of scope. dropped:
+    namespaces that it must no longer let in.
     """
 
     mount: str
@@ -235,6 +236,7 @@ class Role:
     audience: str
     exclusive: bool = False
     retired: tuple[str, ...] = ()
+    dropped: tuple[str, ...] = ()
     after: tuple[Key, ...] = ()
     required: str = ""
 
@@ -250,7 +252,9 @@ class Role:
             {
                 "alias_name_source": "serviceaccount_uid",
                 "bound_service_account_names": self._bound(AtLeast(names, globs=True)),
-                "bound_service_account_namespaces": self._bound(AtLeast(namespaces, globs=True)),
+                "bound_service_account_namespaces": self._bound(
+                    AtLeast(namespaces, globs=True, without=frozenset(self.dropped))
+                ),
                 "token_policies": self._bound(AtLeast(policies, without=frozenset(self.retired))),
                 "token_ttl": self.ttl,
                 # An audience on an existing role locks out every client that does not ask for it.
