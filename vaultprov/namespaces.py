@@ -1,7 +1,7 @@
 """The use cases: let namespaces of a cluster in at its role, take them out, see how they stand.
 
 A namespace's part is its name in the role, a ServiceAccount, and a SecretStore. The role is shared
-with people who edit it in Vault's own interface, and Vault has no compare-and-set for it: it is read
+with people who edit it in Vault's own interface, and Vault has no compare-and-set: it is read
 right before it is written, others' names stay, and it is looked at again afterwards.
 """
 

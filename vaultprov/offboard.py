@@ -18,7 +18,7 @@ from vaultprov.names import Names
 from vaultprov.plan import Observed, Plan, make_plan
 from vaultprov.redact import Secret
 from vaultprov.removal import Gone, of_cluster, of_environment, of_login, without_foreign
-from vaultprov.resource import Io
+from vaultprov.resource import Io, Resource
 from vaultprov.retry import Budget
 from vaultprov.run import OnPlan, Outcome, Request, planned, refusal, servers, world_of
 from vaultprov.usage import check_cluster, dependants, shared, tokens
@@ -52,8 +52,8 @@ def offboard(
             check_cluster(request.onboarding, io, uid)
         resources, notes = _resources(request, io, network, uid)
         observed = observe(resources, io, budget)
-        resources, kept = without_foreign(resources, observed)
-        plan = make_plan(resources, observed, request.allow)
+        left, kept = without_foreign(resources, observed)
+        plan = make_plan(left, observed, request.allow)
         outcome = replace(
             outcome,
             results=tuple(Result(step, planned(step.action)) for step in plan.steps),
@@ -62,7 +62,7 @@ def offboard(
         on_plan(plan, outcome)
         if plan.refused():
             raise refusal(plan)
-        outcome = _remove(resources, plan, observed, io, budget, outcome, on_event)
+        outcome = _remove(left, plan, observed, io, budget, outcome, on_event)
     except Error as error:
         outcome = replace(outcome, error=error)
     return replace(outcome, seconds=time.monotonic() - started)
@@ -114,7 +114,7 @@ def _policies(io: Io) -> Iterable[Mapping[str, Any]]:
 
 
 def _remove(
-    resources: Sequence[Gone],
+    resources: Sequence[Resource],
     plan: Plan,
     observed: Observed,
     io: Io,

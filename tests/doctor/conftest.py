@@ -73,7 +73,7 @@ class Clinic:
         os.chdir(self.lab.folder)
         try:
             with redirect_stdout(out), redirect_stderr(err):
-                code = main([command, "--env", "moc", "--cluster", "smaug", *words])
+                code = main([*command.split(), "--env", "moc", "--cluster", "smaug", *words])
         finally:
             os.chdir(here)
             os.environ.clear()

@@ -101,7 +101,8 @@ def demo(*, keep: bool) -> int:
 
 
 COMMANDS = (
-    onboard, plan, status, bootstrap, verify, doctor, explain, namespace, rotate, offboard, render, config,
+    onboard, plan, status, bootstrap, verify, doctor, explain, namespace, rotate, offboard, render,
+    config,
 )  # fmt: skip
 for command in COMMANDS:
     cli.add_command(command)
