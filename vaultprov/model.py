@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ipaddress
 import re
 from dataclasses import dataclass, field, fields
 from enum import StrEnum
@@ -242,6 +243,16 @@ class Egress:
 
     mode: EgressMode = EgressMode.AUTO
     cidrs: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        for cidr in self.cidrs:
+            try:
+                ipaddress.ip_network(cidr)
+            except ValueError as error:
+                raise ConfigError(
+                    f"{cidr!r} is no address range ({error})",
+                    hint="write it as 192.0.2.10/32 or 2001:db8::/64",
+                ) from None
 
 
 @dataclass(frozen=True, slots=True)

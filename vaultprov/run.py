@@ -36,6 +36,7 @@ from vaultprov.vault.marker import marker_of
 from vaultprov.verify import Check, prove
 from vaultprov.verify_long import prove_at_length, prove_people
 
+_WAYS = ("cluster/networkpolicy", "cluster/externalsecretsconfig")
 _STORE_PATIENCE = 60.0  # seconds until External Secrets has looked at a store
 
 
@@ -235,10 +236,11 @@ def _observed(
 def stores_ready(outcome: Outcome, resources: Sequence[Resource], world: World, io: Io) -> Outcome:
     """Waits until the stores are Ready, newer than our write; else doctor names the root cause."""
     written = {r.step.key for r in outcome.results if r.status is Status.WRITTEN}
+    opened = any(key.kind in _WAYS for key in written)
     for resource in resources:
         if not isinstance(resource, Manifest) or not is_store(resource.body):
             continue
-        check = ready(resource.body, io, _STORE_PATIENCE, anew=resource.key in written)
+        check = ready(resource.body, io, _STORE_PATIENCE, anew=opened or resource.key in written)
         outcome = replace(outcome, checks=(*outcome.checks, check))
         if not check.ok:
             return replace(outcome, error=_root_cause(check, world))

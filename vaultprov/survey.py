@@ -156,6 +156,13 @@ def _pods(world: World, found: Egress, url: Url, namespace: str, name: str) -> P
         raise ConfigError(
             f"Service {namespace}/{name} has no selector", hint="give --vault-cidr ADDRESS/32"
         )
+    served = [each.get("port") for each in (service.get("spec") or {}).get("ports") or ()]
+    if url.port not in served:
+        raise ConfigError(
+            f"Service {namespace}/{name} has no port {url.port} (it has "
+            f"{', '.join(map(str, served)) or 'none'})",
+            hint=f"--set store.server={url.scheme}://{url.host}:PORT",
+        )
     endpoints = tuple(peer for peer in found.peers(url) if peer.pod is not None)
     port = _target_port(service, endpoints, url.port)
     return Pods(namespace, selector, port, world.namespace_labels(namespace), endpoints)

@@ -40,10 +40,11 @@ def ready(manifest: Mapping[str, Any], io: Io, timeout: float, *, anew: bool) ->
     """
     metadata = manifest["metadata"]
     name = "/".join(filter(None, (metadata.get("namespace"), metadata["name"])))
-    title = f"{manifest['kind']} {name} is Ready, as of now"
+    title = f"{manifest['kind']} {name} is Ready"
     before = _state(manifest, io)
     if before[0][0] == "True" and not anew:
-        return Check(title, ok=True, detail=before[0][1])
+        return Check(title, ok=True, detail=f"{before[0][1]}; not asked again")
+    title += ", as of now"
     condition = _looked_at(manifest, io, timeout, before)
     if condition is not None and condition[0] != "True":
         # A look that was under way, or that did not see yet what was written with the store

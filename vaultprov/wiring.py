@@ -52,7 +52,9 @@ def effective(
         flags["egress.mode"] = EgressMode.NONE
     for override in options.get("overrides", ()):
         key, equals, value = override.partition("=")
-        if key not in BY_KEY or not equals:
+        if key in BY_KEY and not equals:
+            raise ConfigError(f"--set {override}: no value", hint=f"--set {override}=VALUE")
+        if key not in BY_KEY:
             raise ConfigError(
                 f"--set {override}: there is no setting {key!r}",
                 hint="vaultprov config show lists every key; write --set KEY=VALUE",

@@ -47,6 +47,8 @@ def rendered(options: Mapping[str, Any], environ: Mapping[str, str]) -> tuple[Fa
     version = settings["store.api_version"]
     if "store" in wanted and onboarding.store.enabled:
         manifests += stores(onboarding, version)
+    if "egress" in wanted and onboarding.egress.mode is EgressMode.NONE:
+        raise ConfigError("--include egress and --no-egress exclude each other")
     if "egress" in wanted:
         manifests.append(_egress(onboarding, settings))
     public_ca = onboarding.store.ca_file is None
@@ -104,11 +106,12 @@ def _authorization(onboarding: Onboarding, settings: Mapping[str, Any]) -> Objec
 def _big_bang(onboarding: Onboarding, settings: Mapping[str, Any], version: str) -> dict[str, str]:
     """Override values for the charts of External Secrets and of Vault."""
     (spec, *_) = store_specs(onboarding, version)
-    port = Url.parse(onboarding.store.server).port
-    return {
-        "values/external-secrets.yaml": dumped(external_secrets_values(spec)),
-        "values/vault.yaml": dumped(vault_values(settings["egress.operand_namespace"], port)),
-    }
+    url = Url.parse(onboarding.store.server)
+    files = {"values/external-secrets.yaml": dumped(external_secrets_values(spec))}
+    if in_cluster(url.host) is not None:  # a Vault outside is no chart of Big Bang's
+        values = vault_values(settings["egress.operand_namespace"], url.port)
+        files["values/vault.yaml"] = dumped(values)
+    return files
 
 
 def _examples(onboarding: Onboarding, version: str) -> list[Object]:

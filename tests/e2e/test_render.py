@@ -123,11 +123,16 @@ def test_values_for_big_bang(lab: Lab, tmp_path: Path) -> None:
     values = yaml.safe_load(file.read_text())["addons"]["externalSecrets"]["values"]
     assert values["upstream"]["podLabels"] == {"vault-ingress": "true"}
     assert "clusterSecretStoreConfiguration" not in values
+    assert not list((tmp_path / "out").rglob("values/vault.yaml")), "Vault is no part of the mesh"
     token = ("--set", "store.token_secret=external-secrets/vault-token")
     assert render(lab, tmp_path / "out", "--include", "big-bang", *token).code == 0
     values = yaml.safe_load(file.read_text())["addons"]["externalSecrets"]["values"]
     (store,) = values["clusterSecretStoreConfiguration"]["clusterSecretStoreList"]
     assert store["source"]["auth"]["type"] == "token"
+    inside = ("--set", "store.server=http://vault.vault.svc:8200")
+    assert render(lab, tmp_path / "out", "--include", "big-bang", *inside).code == 0
+    (vault,) = (tmp_path / "out").rglob("values/vault.yaml")
+    assert "8200" in vault.read_text()
 
 
 def test_every_part_can_be_rendered(lab: Lab, tmp_path: Path) -> None:

@@ -78,7 +78,11 @@ def render(**given: Any) -> int:
         if not given["check"]:
             echo(f"wrote {folder / path}" for path in changed)
         same = len(tree) - len(changed)
-        echo(f"no longer rendered, delete it by hand: {folder / path}" for path in left)
+        echo(
+            f"not rendered this time: {folder / path} (if it is to go, delete it and its line in "
+            "kustomization.yaml)"
+            for path in left
+        )
         verb = "differ" if given["check"] else "written"
         count = f"{len(changed)} file{'' if len(changed) == 1 else 's'}"
         click.echo(f"{count} {verb}, {same} as they should be.")

@@ -14,8 +14,14 @@ from vaultprov.render.tree import Object
 # `kubectl apply -f` goes by the name. A namespace comes before what is in it; a token Secret whose
 # ServiceAccount is missing is deleted (kubernetes `pkg/controller/serviceaccount/
 # tokens_controller.go`).
-_RANK = {"Namespace": 1, "ServiceAccount": 2}
-_LAST = 3
+_RANK = {
+    "Namespace": 1,
+    "ServiceAccount": 2,
+    "ClusterSecretStore": 4,
+    "SecretStore": 4,
+    "ExternalSecret": 5,
+}
+_REST = 3
 _SAFE = re.compile(r"[A-Za-z0-9._-]+")
 
 
@@ -59,7 +65,7 @@ def _refused(where: str, what: str) -> Refused:
 
 def rank(body: Object) -> int:
     """The step in which an object can be applied, counted from 1."""
-    return _RANK.get(body["kind"], _LAST)
+    return _RANK.get(body["kind"], _REST)
 
 
 def namespace_of(body: Object) -> str:
