@@ -5,7 +5,7 @@ It reads with doctor's eyes, so that what `onboard` opens is what doctor would h
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from vaultprov.doctor.checks.network import nodes
@@ -57,7 +57,7 @@ def survey(world: World) -> Surroundings:
         return Surroundings(notes=(_ABSENT,))
     _check_server(world)
     if world.case.onboarding.egress.mode is EgressMode.NONE:
-        return Surroundings(version)
+        return Surroundings(version, notes=_left_closed(world))
     _check_mode(world)
     try:
         decisions = _decisions(world)
@@ -97,6 +97,20 @@ def _check_mode(world: World) -> None:
             "this cluster has no ExternalSecretsConfig: Red Hat's operator is not installed",
             hint="--egress networkpolicy",
         )
+
+
+def _left_closed(world: World) -> tuple[str, ...]:
+    """That the way is closed, where opening it is left to somebody else."""
+    store = world.case.onboarding.store
+    try:
+        found = egress(world)
+        to = replace(world.planned(), server=store.server)
+        closed = [way for way in found.to_vault(to) if way.closed] if found is not None else []
+    except Error as error:
+        return (f"the way from External Secrets to Vault could not be looked at: {error.message}",)
+    if not closed:
+        return ()
+    return (f"policies deny {closed[0]} (VP-NET-001), and opening it is left to you",)
 
 
 def _decisions(world: World) -> tuple[Decision, ...]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from vaultprov import site as sites
@@ -22,7 +22,7 @@ from vaultprov.kube.objects import Object
 from vaultprov.kube.samples import from_all, from_properties
 from vaultprov.model import EgressMode, Onboarding, Only
 from vaultprov.names import Names
-from vaultprov.reach import api_server
+from vaultprov.reach import api_server, is_loopback
 from vaultprov.render import ArgoCd, Facts, Layout, Tree, render, vault_side
 from vaultprov.render.text import dumped
 from vaultprov.wiring import effective
@@ -30,7 +30,9 @@ from vaultprov.wiring import effective
 _USUAL = ("cluster", "store")
 
 
-def rendered(options: Mapping[str, Any], environ: Mapping[str, str]) -> tuple[Facts, Tree]:
+def rendered(
+    options: Mapping[str, Any], environ: Mapping[str, str], warn: Callable[[str], None]
+) -> tuple[Facts, Tree]:
     """The facts and the tree. Raises ConfigError if one is missing that only a server would know.
 
     options: flags by name, as of `wiring.effective`; `include` names parts, `layout` a Layout.
@@ -46,6 +48,7 @@ def rendered(options: Mapping[str, Any], environ: Mapping[str, str]) -> tuple[Fa
         manifests += [r.body for r in resources if isinstance(r, Manifest) and not r.required]
     version = settings["store.api_version"]
     if "store" in wanted and onboarding.store.enabled:
+        _warn_of_server(onboarding, warn)
         manifests += stores(onboarding, version)
     if "egress" in wanted and onboarding.egress.mode is EgressMode.NONE:
         raise ConfigError("--include egress and --no-egress exclude each other")
@@ -74,6 +77,16 @@ def rendered(options: Mapping[str, Any], environ: Mapping[str, str]) -> tuple[Fa
         resources = onboarding_resources(onboarding, target, Only.BOTH)
         files = vault_side(resources, facts.command)
     return facts, render(facts, manifests, files)
+
+
+def _warn_of_server(onboarding: Onboarding, warn: Callable[[str], None]) -> None:
+    """What is right for this machine may be wrong in a pod, and another in the CI."""
+    server = onboarding.store.server
+    if is_loopback(Url.parse(server).host):
+        warn(
+            f"the store's server {server} is an address of one machine alone, in a pod the pod's "
+            "own; set store.server in the site file"
+        )
 
 
 def _egress(onboarding: Onboarding, settings: Mapping[str, Any]) -> Object:

@@ -106,6 +106,7 @@ def test_neither_is_made_when_not_wanted(bare: Clinic) -> None:
     done = bare.run("onboard", "--no-store", "--no-egress", "--output", "json")
     assert done.code == 0
     assert done.actions() == {}
+    assert any("opening it is left to you" in note for note in done.document["notes"])
     assert bare.absent(STORE)
 
 

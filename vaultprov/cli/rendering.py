@@ -8,7 +8,16 @@ from typing import Any
 
 import click
 
-from vaultprov.cli.options import CLUSTER, CLUSTER_SIDE, DESIRED, OUTPUT, SITE, echo, options
+from vaultprov.cli.options import (
+    CLUSTER,
+    CLUSTER_SIDE,
+    DESIRED,
+    OUTPUT,
+    SITE,
+    echo,
+    options,
+    warn,
+)
 
 
 @click.command()
@@ -52,7 +61,7 @@ def render(**given: Any) -> int:
     from vaultprov.report import document
     from vaultprov.wiring_render import rendered
 
-    facts, tree = rendered(given, os.environ)
+    facts, tree = rendered(given, os.environ, warn)
     folder: Path = given["folder"]
     diffs = dict(differences(tree, folder)) if given["check"] else {}
     changed = list(diffs) if given["check"] else write(tree, folder, adopt=given["adopt"])
