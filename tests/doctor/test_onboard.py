@@ -76,7 +76,7 @@ def test_render_writes_what_was_applied(bare: Clinic) -> None:
     done = bare.run("render", "--dir", str(out), "--layout", "plain", *words)
     assert done.code == 0, done.err
     rendered = [yaml.safe_load(file.read_text()) for file in sorted(out.rglob("*.yaml"))]
-    assert [each["kind"] for each in rendered] == ["ClusterSecretStore", "NetworkPolicy"]
+    assert [each["kind"] for each in rendered] == ["NetworkPolicy", "ClusterSecretStore"]
     for body in rendered:
         live = bare.cluster.get(path_of(body))
         assert project(live, body) == body
@@ -106,8 +106,9 @@ def test_neither_is_made_when_not_wanted(bare: Clinic) -> None:
     done = bare.run("onboard", "--no-store", "--no-egress", "--output", "json")
     assert done.code == 0
     assert done.actions() == {}
-    assert any("opening it is left to you" in note for note in done.document["notes"])
     assert bare.absent(STORE)
+    told = bare.run("plan", "--no-egress", "--output", "json").document["notes"]
+    assert any("(VP-NET-001), and opening it is left to you" in note for note in told)
 
 
 def test_a_store_of_others_is_kept_until_it_is_adopted(clinic: Clinic) -> None:
