@@ -86,7 +86,8 @@ def change(
         budget.call(lambda: check_rights(parts, plan, io, _proving(part)))
         tokens = {} if add else credentials(part, io)
         outcome = _applied(parts, plan, observed, io, budget, outcome, on_event)
-        _settled(role, io, budget)
+        if outcome.error is None:
+            _settled(role, io, budget)
         if add:
             outcome = _let_in(outcome, part, parts, world, io, budget)
         else:

@@ -164,9 +164,10 @@ def check_cluster(onboarding: Onboarding, io: Io, cluster_uid: str) -> None:
     belongs = marker_of(entry).facts.get("cluster-uid") if entry else None
     if belongs and belongs != cluster_uid:
         raise Refused(
-            f"refused, nothing was removed: auth/{Names.of(onboarding).auth_mount} belongs to a "
+            f"refused, nothing was done: auth/{Names.of(onboarding).auth_mount} belongs to a "
             f"cluster with identity {belongs}, and this context is {cluster_uid}",
-            hint="check the context; for a cluster that is no more, --only vault",
+            hint="check the context (kubectl config get-contexts); to take away a cluster that is "
+            "no more: vaultprov offboard with --only vault",
         )
 
 
