@@ -34,6 +34,14 @@ def fingerprints(pem: str) -> frozenset[str]:
     return frozenset("sha256:" + hashlib.sha256(der).hexdigest()[:32] for der in ders)
 
 
+def known_certificates(pem: str) -> frozenset[str]:
+    """The fingerprints of what a server has stored: a text that is none has a word of its own."""
+    try:
+        return fingerprints(pem)
+    except ConfigError:
+        return frozenset({"(not a certificate)"} if pem else ())
+
+
 def united(*bundles: str) -> str:
     """One bundle of every certificate in PEM bundles, each once, in their order."""
     blocks = [block for bundle in bundles for block in _BLOCK.findall(bundle)]

@@ -2,42 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
 
-from vaultprov.certificates import given_ca
 from vaultprov.errors import ConfigError
+from vaultprov.jwt import PublicKey
 from vaultprov.kube import objects
-from vaultprov.kube.decision import Action, Decision
 from vaultprov.kube.manifest import Manifest
-from vaultprov.kube.store import (
-    CaProvider,
-    CaSource,
-    Conditions,
-    KubernetesLogin,
-    Retries,
-    StoreSpec,
-    TokenLogin,
-    cluster_store,
-    namespaced_stores,
-    token_secret,
-)
-from vaultprov.model import (
-    Onboarding,
-    Only,
-    ReviewerMode,
-    Scope,
-    ServiceAccount,
-    Store,
-    StoreKind,
-)
-from vaultprov.names import Names, joined, reviewer_binding
+from vaultprov.kube.token_issuer import TokenIssuer
+from vaultprov.model import Onboarding, Only, ReviewerMode, Scope, ServiceAccount
+from vaultprov.names import Names, reviewer_binding
 from vaultprov.redact import Secret
 from vaultprov.resource import Key, Ref, Resource
 from vaultprov.vault.auth_mount import AuthMount
 from vaultprov.vault.identity import Group, GroupAlias
+from vaultprov.vault.jwt_auth import JwtConfig, JwtRole
 from vaultprov.vault.kubernetes import AuthConfig, Role
 from vaultprov.vault.oidc import OidcConfig, OidcMount, OidcRole
 from vaultprov.vault.policy import Policy, policy_folder, render
@@ -51,7 +31,7 @@ class Target:
     """What is known of the cluster besides its name.
 
     host, ca_pem: how Vault reaches the API server; needed for Vault's half.
-    cluster_uid, reviewer_jwt: given by hand when the run has no cluster half.
+    cluster_uid, reviewer_jwt, keys: given by hand when the run has no cluster half.
     renew_after: write the reviewer JWT anew unless one was written after this (epoch seconds).
     store_token: a Vault token for a store that does not log in.
     """
@@ -60,6 +40,7 @@ class Target:
     ca_pem: str = ""
     cluster_uid: str | None = None
     reviewer_jwt: Secret | None = None
+    keys: frozenset[PublicKey] = frozenset()
     renew_after: float | None = None
     store_token: Secret | None = None
 
@@ -79,117 +60,9 @@ def onboarding_resources(
     if only is not Only.VAULT:
         resources += _cluster(onboarding)
     if only is not Only.CLUSTER:
-        resources += _logins(onboarding, target, only)
+        resources += _mount_and_config(onboarding, target, only)
+        resources.append(_role(onboarding))
     return tuple(resources)
-
-
-def cluster_side_resources(
-    onboarding: Onboarding,
-    version: str,
-    decisions: Iterable[Decision],
-    only: Only,
-    store_token: Secret | None = None,
-) -> tuple[Resource, ...]:
-    """The way to Vault where it was closed, and the store. Both need External Secrets.
-
-    version: the API version of stores that the cluster serves, such as `v1`. decisions: about
-    NetworkPolicies, in either direction. store_token: for the store's `token_secret`.
-    """
-    resources: list[Resource] = []
-    for decision in decisions:
-        entry = decision.action is Action.CONFIG_ENTRY
-        resources += [
-            Manifest(body, entry=entry, spared="--no-egress") for body in decision.objects
-        ]
-        resources += [Manifest(body, absent=True) for body in decision.obsolete]
-    home = onboarding.store.token_secret
-    if store_token is not None and home is not None and onboarding.store.enabled:
-        body = token_secret(TokenLogin(home.name), home.namespace, store_token)
-        resources.append(Manifest(body, spared="--no-store"))
-    ways = tuple(resource.key for resource in resources)
-    if onboarding.store.enabled:
-        resources += [
-            Manifest(each, after=ways, spared="--no-store") for each in stores(onboarding, version)
-        ]
-    if only is Only.BOTH:
-        names = Names.of(onboarding)
-        role = Key("vault/role", joined(names.auth_mount, names.role))
-        resources = [
-            replace(each, after=(*each.after, role)) if is_store(each.body) else each
-            for each in resources
-            if isinstance(each, Manifest)
-        ]
-    return tuple(resources)
-
-
-def is_store(body: Mapping[str, Any]) -> bool:
-    """Whether a manifest is a store of External Secrets."""
-    return body["kind"] in set(StoreKind)
-
-
-def stores(onboarding: Onboarding, version: str) -> list[dict[str, Any]]:
-    """The ClusterSecretStore, or a SecretStore for each workload ServiceAccount.
-
-    The namespaces of stores and of the role are one list: `service_accounts`. Raises ConfigError
-    if the store's CA cannot be read.
-    """
-    specs = store_specs(onboarding, version)
-    if onboarding.store.kind is StoreKind.CLUSTER:
-        return [cluster_store(specs[0])]
-    return [
-        body
-        for spec, account in zip(specs, onboarding.service_accounts, strict=True)
-        for body in namespaced_stores(spec, [account.namespace])
-        if is_store(body)
-    ]
-
-
-def store_specs(onboarding: Onboarding, version: str) -> list[StoreSpec]:
-    """A store's particulars for each workload ServiceAccount. version: of the API, such as `v1`."""
-    names, wish = Names.of(onboarding), onboarding.store
-
-    def login(account: ServiceAccount) -> KubernetesLogin | TokenLogin:
-        if wish.token_secret is not None:
-            return TokenLogin(wish.token_secret.name, namespace=wish.token_secret.namespace)
-        audiences = (onboarding.audience,)
-        return KubernetesLogin(
-            names.auth_mount, names.role, account.name, audiences, account.namespace
-        )
-
-    return [
-        StoreSpec(
-            wish.name,
-            wish.server,
-            onboarding.kv_mount,
-            login(account),
-            version,
-            wish.vault_namespace,
-            given_ca(wish.ca_file),
-            _ca_of(wish),
-            conditions=_conditions(wish),
-            retries=_retries(wish),
-            refresh=wish.refresh,
-        )
-        for account in onboarding.service_accounts
-    ]
-
-
-def _ca_of(wish: Store) -> CaProvider | None:
-    given = wish.ca_provider
-    if given is None:
-        return None
-    return CaProvider(CaSource(given.kind), given.name, given.key, given.namespace)
-
-
-def _conditions(wish: Store) -> Conditions | None:
-    given = (wish.namespaces, dict(wish.namespace_labels) or None, wish.namespace_regexes)
-    return Conditions(*given) if any(given) else None
-
-
-def _retries(wish: Store) -> Retries | None:
-    given = {"most": wish.max_retries, "interval": wish.retry_interval}
-    set_here = {name: value for name, value in given.items() if value is not None}
-    return Retries(**set_here) if set_here else None
 
 
 def bootstrap_resources(
@@ -269,7 +142,7 @@ def _people(onboarding: Onboarding) -> Iterable[Resource]:
 def _cluster(onboarding: Onboarding) -> Iterable[Resource]:
     names, reviewer = Names.of(onboarding), onboarding.reviewer
     accounts = [*onboarding.service_accounts]
-    if reviewer.mode is not ReviewerMode.CLIENT:
+    if reviewer.has_account:
         accounts.insert(0, reviewer.account)
     identity = cluster_identity()
     namespaces = {identity.key.name: identity}
@@ -282,7 +155,7 @@ def _cluster(onboarding: Onboarding) -> Iterable[Resource]:
             objects.service_account(account), after=(namespaces[account.namespace].key,)
         )
     yield from made.values()
-    for account in _reviewers(onboarding):
+    for account in reviewers(onboarding):
         yield Manifest(
             objects.reviewer_binding(reviewer_binding(account), account),
             immutable=("roleRef",),
@@ -297,11 +170,11 @@ def _cluster(onboarding: Onboarding) -> Iterable[Resource]:
         )
 
 
-def _reviewers(onboarding: Onboarding) -> tuple[ServiceAccount, ...]:
+def reviewers(onboarding: Onboarding) -> tuple[ServiceAccount, ...]:
     """Whose tokens review logins."""
     if onboarding.reviewer.mode is ReviewerMode.CLIENT:
         return tuple(dict.fromkeys(onboarding.service_accounts))
-    return (onboarding.reviewer.account,)
+    return (onboarding.reviewer.account,) if onboarding.reviewer.has_account else ()
 
 
 def cluster_identity() -> Manifest:
@@ -311,32 +184,68 @@ def cluster_identity() -> Manifest:
     )
 
 
-def _logins(onboarding: Onboarding, target: Target, only: Only) -> Iterable[Resource]:
+def _mount_and_config(onboarding: Onboarding, target: Target, only: Only) -> Iterable[Resource]:
+    by_keys = onboarding.reviewer.mode is ReviewerMode.JWT
+    mount = AuthMount(
+        Names.of(onboarding).auth_mount,
+        onboarding.env,
+        onboarding.cluster,
+        target.cluster_uid if only is Only.VAULT else Ref(cluster_identity().key, "uid"),
+        "jwt" if by_keys else "kubernetes",
+    )
+    yield mount
+    if by_keys:
+        yield from _jwt_config(onboarding, target, only, mount)
+    else:
+        yield _auth_config(onboarding, target, only, mount)
+
+
+def _jwt_config(
+    onboarding: Onboarding, target: Target, only: Only, mount: AuthMount
+) -> Iterable[Resource]:
+    issuer = TokenIssuer()
+    config = JwtConfig(
+        mount.mount,
+        Ref(issuer.key, "keys"),
+        Ref(issuer.key, "algorithms"),
+        Ref(issuer.key, "issuer"),
+        onboarding.reviewer.jwks_url,
+        target.ca_pem,
+        after=(mount.key,),
+    )
+    if only is not Only.VAULT:
+        yield from (issuer, config)
+        return
+    yield replace(
+        config,
+        keys=target.keys,
+        algorithms=frozenset(key.algorithm for key in target.keys),
+        issuer=None,
+        guarded=target.cluster_uid is None,
+    )
+
+
+def _auth_config(
+    onboarding: Onboarding, target: Target, only: Only, mount: AuthMount
+) -> AuthConfig:
     names, reviewer = Names.of(onboarding), onboarding.reviewer
     if only is Only.VAULT and reviewer.mode is ReviewerMode.TOKEN:
         # Nothing can be minted without the cluster: a token is given, or what is stored stays.
         reviewer = replace(reviewer, mode=ReviewerMode.SECRET)
-    mount = AuthMount(
-        names.auth_mount,
-        onboarding.env,
-        onboarding.cluster,
-        target.cluster_uid if only is Only.VAULT else Ref(cluster_identity().key, "uid"),
-    )
-    yield mount
     jwt: Secret | Ref | None = target.reviewer_jwt
     account_uid, after = None, [mount.key]
     if only is Only.BOTH:
-        bindings = map(reviewer_binding, _reviewers(onboarding))
+        bindings = map(reviewer_binding, reviewers(onboarding))
         after += [Key("cluster/clusterrolebinding", name) for name in bindings]
         account = Key("cluster/serviceaccount", str(reviewer.account))
-        if reviewer.mode is not ReviewerMode.CLIENT:
+        if reviewer.has_account:
             after.append(account)
         if reviewer.mode is ReviewerMode.TOKEN:
             account_uid = Ref(account, "uid")
         elif reviewer.mode is ReviewerMode.SECRET:
             namespace = reviewer.account.namespace
             jwt = Ref(Key("cluster/secret", f"{namespace}/{names.reviewer_secret}"), "token")
-    yield AuthConfig(
+    return AuthConfig(
         names.auth_mount,
         target.host,
         target.ca_pem,
@@ -347,7 +256,12 @@ def _logins(onboarding: Onboarding, target: Target, only: Only) -> Iterable[Reso
         guarded=only is Only.VAULT and target.cluster_uid is None,
         after=tuple(after),
     )
-    yield Role(
+
+
+def _role(onboarding: Onboarding) -> Role | JwtRole:
+    names = Names.of(onboarding)
+    kind = JwtRole if onboarding.reviewer.mode is ReviewerMode.JWT else Role
+    return kind(
         names.auth_mount,
         names.role,
         onboarding.service_accounts,
@@ -356,5 +270,5 @@ def _logins(onboarding: Onboarding, target: Target, only: Only) -> Iterable[Reso
         onboarding.audience,
         onboarding.exclusive,
         retired=(names.retired_read_policy,),
-        after=(mount.key, Key("vault/policy", names.read_policy)),
+        after=(Key("vault/auth", names.auth_mount), Key("vault/policy", names.read_policy)),
     )

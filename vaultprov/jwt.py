@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import base64
+import binascii
+import hashlib
 import json
 import textwrap
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 from vaultprov.errors import ConfigError
@@ -60,26 +63,78 @@ def _encoded(value: object) -> str:
     return base64.urlsafe_b64encode(json.dumps(value).encode()).decode().rstrip("=")
 
 
-def public_key_pem(key: Mapping[str, Any]) -> str | None:
-    """The PEM form of a JSON Web Key (RFC 7517), as Vault takes it; None for an unknown kind.
+@dataclass(frozen=True, order=True, slots=True)
+class PublicKey:
+    """A public key, compared by its bytes and shown by a fingerprint.
 
-    SubjectPublicKeyInfo in DER: RFC 3279 section 2.3 for RSA, RFC 5480 for P-256.
+    algorithm: of the signatures that it checks (RFC 7518), such as `RS256`; "" if unknown.
+    der: its SubjectPublicKeyInfo.
     """
-    if key.get("kty") == "RSA":
-        numbers = _integer(_decoded(key["n"])) + _integer(_decoded(key["e"]))
-        info = _tlv(0x30, _RSA + _tlv(0x03, b"\0" + _tlv(0x30, numbers)))
-    elif (key.get("kty"), key.get("crv")) == ("EC", "P-256"):
-        point = b"\x04" + _decoded(key["x"]) + _decoded(key["y"])
-        info = _tlv(0x30, _P256 + _tlv(0x03, b"\0" + point))
-    else:
-        return None
-    text = "\n".join(textwrap.wrap(base64.b64encode(info).decode(), 64))
-    return f"-----BEGIN PUBLIC KEY-----\n{text}\n-----END PUBLIC KEY-----"
+
+    algorithm: str
+    der: bytes
+
+    @classmethod
+    def of_jwk(cls, key: Mapping[str, Any]) -> PublicKey | None:
+        """That of a JSON Web Key (RFC 7517); None for a kind that Kubernetes does not sign with.
+
+        SubjectPublicKeyInfo in DER: RFC 3279 section 2.3 for RSA, RFC 5480 for elliptic curves.
+        """
+        if key.get("kty") == "RSA":
+            numbers = _integer(_decoded(key["n"])) + _integer(_decoded(key["e"]))
+            return cls._of(_RSA, _tlv(0x30, numbers))
+        curve = _CURVES.get(key.get("crv", "")) if key.get("kty") == "EC" else None
+        if curve is None:
+            return None
+        return cls._of(curve, b"\x04" + _decoded(key["x"]) + _decoded(key["y"]))
+
+    @classmethod
+    def of_pem(cls, pem: str) -> PublicKey:
+        """That of a PEM text, whatever its line breaks; without bytes if it is none."""
+        lines = [line for line in pem.strip().splitlines() if "-----" not in line]
+        try:
+            der = base64.b64decode("".join(lines))
+        except binascii.Error:
+            return cls("", b"")
+        known = (name for kind, name in _ALGORITHMS.items() if kind in der[:40])
+        return cls(next(known, ""), der)
+
+    @classmethod
+    def _of(cls, kind: bytes, bits: bytes) -> PublicKey:
+        return cls(_ALGORITHMS[kind], _tlv(0x30, kind + _tlv(0x03, b"\0" + bits)))
+
+    @property
+    def pem(self) -> str:
+        """As Vault takes it."""
+        text = "\n".join(textwrap.wrap(base64.b64encode(self.der).decode(), 64))
+        return f"-----BEGIN PUBLIC KEY-----\n{text}\n-----END PUBLIC KEY-----"
+
+    def __str__(self) -> str:
+        return f"{self.algorithm or 'unknown'} sha256:{hashlib.sha256(self.der).hexdigest()[:32]}"
 
 
-# AlgorithmIdentifiers: rsaEncryption with NULL, and id-ecPublicKey with prime256v1.
+def public_keys(published: Sequence[Mapping[str, Any]]) -> frozenset[PublicKey]:
+    """The keys of a JSON Web Key Set. Raises ConfigError if none is of a kind that we know."""
+    keys = frozenset(key for each in published if (key := PublicKey.of_jwk(each)) is not None)
+    if not keys:
+        kinds = ", ".join(sorted({str(each.get("kty")) for each in published})) or "none at all"
+        raise ConfigError(f"no public key of a known kind (RSA, P-256, P-384, P-521) among {kinds}")
+    return keys
+
+
+# AlgorithmIdentifiers: rsaEncryption with NULL, and id-ecPublicKey with a named curve.
 _RSA = bytes.fromhex("300d06092a864886f70d0101010500")
-_P256 = bytes.fromhex("301306072a8648ce3d020106082a8648ce3d030107")
+_CURVES = {
+    "P-256": bytes.fromhex("301306072a8648ce3d020106082a8648ce3d030107"),
+    "P-384": bytes.fromhex("301006072a8648ce3d020106052b81040022"),
+    "P-521": bytes.fromhex("301006072a8648ce3d020106052b81040023"),
+}
+_ALGORITHMS = {
+    _RSA: "RS256",
+    _CURVES["P-256"]: "ES256",
+    _CURVES["P-384"]: "ES384",
+    _CURVES["P-521"]: "ES512",
+}
 
 
 def _integer(number: bytes) -> bytes:

@@ -19,11 +19,12 @@ _UNIT_SECONDS = {"s": 1, "m": 60, "h": 3600, "d": 86400, "": 1}
 
 
 class ReviewerMode(StrEnum):
-    """Where Vault's token reviewer JWT comes from."""
+    """Who tells Vault that a workload's token is genuine."""
 
     SECRET = "secret"  # a Secret of type service-account-token: never expires, revocable
     TOKEN = "token"  # a TokenRequest: expires, must be renewed
     CLIENT = "client"  # none stored: the client's own token reviews itself
+    JWT = "jwt"  # nobody is asked: Vault checks the signature with the cluster's public keys
 
 
 class Scope(StrEnum):
@@ -149,6 +150,7 @@ class NamePatterns:
     """How Vault's objects are called; `{env}` and `{cluster}` are filled in by `names`."""
 
     auth_mount: str = "{cluster}-k8s"
+    jwt_auth_mount: str = "{cluster}-jwt"
     role: str = "{env}-ops"
     read_policy: str = "{env}-kv-r"
     cluster_read_policy: str = "{env}-{cluster}-kv-r"
@@ -161,19 +163,28 @@ class NamePatterns:
             value: str = getattr(self, pattern.name)
             rest = value.replace("{env}", "e").replace("{cluster}", "c")
             vault_path(rest, f"names.{pattern.name}")
-            if "/" in rest and pattern.name != "auth_mount":
+            if "/" in rest and pattern.name not in ("auth_mount", "jwt_auth_mount"):
                 raise ConfigError(f"names.{pattern.name} {value!r} must not hold a slash")
 
 
 @dataclass(frozen=True, slots=True)
 class Reviewer:
-    """The ServiceAccount whose token Vault reviews logins with."""
+    """The ServiceAccount whose token Vault reviews logins with.
+
+    jwks_url: in mode `jwt`, where Vault fetches the cluster's public keys; "" copies them to Vault.
+    """
 
     mode: ReviewerMode = ReviewerMode.SECRET
     account: ServiceAccount = ServiceAccount("external-secrets-operator", "eso-vault-auth")
     duration: int = 365 * 86400  # seconds asked for in mode `token`; the server may grant less
     renew_before: int = 30 * 86400  # seconds of life left below which mode `token` renews
     wait: int = 30  # seconds to wait for the token Secret to be filled in
+    jwks_url: str = ""
+
+    @property
+    def has_account(self) -> bool:
+        """Whether there is a ServiceAccount that does nothing but review."""
+        return self.mode in (ReviewerMode.SECRET, ReviewerMode.TOKEN)
 
 
 @dataclass(frozen=True, slots=True)

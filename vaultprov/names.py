@@ -4,12 +4,16 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from vaultprov.model import Onboarding, Scope, ServiceAccount, vault_path
+from vaultprov.model import Onboarding, ReviewerMode, Scope, ServiceAccount, vault_path
 
 
 @dataclass(frozen=True, slots=True)
 class Names:
-    """What the objects of one onboarding are called."""
+    """What the objects of one onboarding are called.
+
+    auth_mount: of the kubernetes or, in reviewer mode `jwt`, of the JWT method: two mounts, so that
+    a cluster can change over without a moment in which nobody logs in.
+    """
 
     auth_mount: str
     role: str
@@ -30,11 +34,13 @@ class Names:
 
         patterns = onboarding.names
         narrow = onboarding.scope is Scope.CLUSTER
+        by_keys = onboarding.reviewer.mode is ReviewerMode.JWT
+        mount = patterns.jwt_auth_mount if by_keys else patterns.auth_mount
         read, retired = patterns.read_policy, patterns.cluster_read_policy
         if narrow:
             read, retired = retired, read
         return cls(
-            auth_mount=fill(patterns.auth_mount, "auth mount"),
+            auth_mount=fill(mount, "auth mount"),
             role=fill(patterns.role, "role").lower(),
             read_policy=fill(read, "policy").lower(),
             write_policy=fill(patterns.write_policy, "policy").lower(),

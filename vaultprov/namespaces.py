@@ -13,7 +13,8 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from vaultprov.apply import OnEvent, Result, Status, apply, check_rights, observe
-from vaultprov.desired import onboarding_resources, stores
+from vaultprov.cluster_side import stores
+from vaultprov.desired import onboarding_resources
 from vaultprov.doctor.external_secrets import name_of, stores_named
 from vaultprov.doctor.network import Network
 from vaultprov.doctor.world import World
@@ -37,12 +38,14 @@ from vaultprov.run import (
     stores_ready,
     world_of,
 )
+from vaultprov.vault.jwt_auth import JwtRole
 from vaultprov.vault.kubernetes import Role, token_right
 from vaultprov.verify import Check, credentials, prove, refused
 
+AnyRole = Role | JwtRole
+
 _ROUNDS = 3  # how often the role is looked at again
 _PAUSE = 1.0  # seconds before each of them
-_BOUND = "bound_service_account_namespaces"
 
 
 def change(
@@ -108,15 +111,17 @@ def _part(onboarding: Onboarding, namespaces: Sequence[str]) -> Onboarding:
     )
 
 
-def _role(request: Request, part: Onboarding, drop: tuple[str, ...]) -> Role:
+def _role(request: Request, part: Onboarding, drop: tuple[str, ...]) -> AnyRole:
     made = onboarding_resources(part, request.target)
-    role = next(each for each in made if isinstance(each, Role))
+    role = next(each for each in made if isinstance(each, Role | JwtRole))
     if drop:
         return replace(role, accounts=(), dropped=drop, after=())
     return replace(role, after=())
 
 
-def _check_role(request: Request, role: Role, state: State | None, leaving: Sequence[str]) -> None:
+def _check_role(
+    request: Request, role: AnyRole, state: State | None, leaving: Sequence[str]
+) -> None:
     """Raises Refused where there is no role, or where leaving would do nothing or too much."""
     onboarding = request.onboarding
     if state is None:
@@ -124,7 +129,7 @@ def _check_role(request: Request, role: Role, state: State | None, leaving: Sequ
             f"{role.key} does not exist: the cluster is not onboarded",
             hint=f"vaultprov onboard --env {onboarding.env} --cluster {onboarding.cluster}",
         )
-    bound = set(state.fields[_BOUND])
+    bound = set(state.attrs["namespaces"])
     globs = sorted(name for name in bound if "*" in name)
     if leaving and globs:
         raise Refused(
@@ -139,7 +144,7 @@ def _check_role(request: Request, role: Role, state: State | None, leaving: Sequ
         )
 
 
-def _wanted(part: Onboarding, role: Role, world: World) -> tuple[Resource, ...]:
+def _wanted(part: Onboarding, role: AnyRole, world: World) -> tuple[Resource, ...]:
     resources: list[Resource] = []
     for account in part.service_accounts:
         home = Manifest(
@@ -162,7 +167,7 @@ def _wanted(part: Onboarding, role: Role, world: World) -> tuple[Resource, ...]:
     return (*resources, role, *(Manifest(body, after=ways) for body in _stores(part, world)))
 
 
-def _unwanted(part: Onboarding, role: Role, world: World) -> tuple[Resource, ...]:
+def _unwanted(part: Onboarding, role: AnyRole, world: World) -> tuple[Resource, ...]:
     """The role first, so that nobody logs in any more."""
     bodies = [*_stores(part, world), *map(objects.service_account, part.service_accounts)]
     if part.reviewer.mode is ReviewerMode.CLIENT:
@@ -212,7 +217,7 @@ def _applied(
     return replace(outcome, results=results, error=failures[0] if failures else None)
 
 
-def _settled(role: Role, io: Io, budget: Budget) -> None:
+def _settled(role: AnyRole, io: Io, budget: Budget) -> None:
     """Somebody who read the role before us and writes it now takes our change back: once more.
 
     Raises NotConverged if they keep doing so.
@@ -281,7 +286,7 @@ def standings(request: Request, io: Io, budget: Budget, network: Network) -> tup
     role = _role(request, part, ())
     state = observe((role,), io, budget)[role.key]
     _check_role(request, role, state, ())
-    bound = frozenset(state.fields[_BOUND]) if state else frozenset()
+    bound = frozenset(state.attrs["namespaces"]) if state else frozenset()
     world = world_of(request, io, network)
     found: dict[str, list[Check]] = {}
     for store in world.all_stores():

@@ -10,6 +10,7 @@ from typing import Any
 from vaultprov.apply import OnEvent, Result, Status, apply, check_rights, observe
 from vaultprov.desired import cluster_identity
 from vaultprov.doctor.network import Network
+from vaultprov.doctor.world import World
 from vaultprov.errors import Error, NotConverged
 from vaultprov.kube.manifest import FIELD_MANAGER
 from vaultprov.kube.objects import LABELS
@@ -17,7 +18,14 @@ from vaultprov.model import Only
 from vaultprov.names import Names
 from vaultprov.plan import Observed, Plan, make_plan
 from vaultprov.redact import Secret
-from vaultprov.removal import Gone, of_cluster, of_environment, of_login, without_foreign
+from vaultprov.removal import (
+    Gone,
+    of_cluster,
+    of_environment,
+    of_login,
+    of_reviewer,
+    without_foreign,
+)
 from vaultprov.resource import Io, Resource
 from vaultprov.retry import Budget
 from vaultprov.run import OnPlan, Outcome, Request, planned, refusal, servers, world_of
@@ -80,9 +88,10 @@ def _resources(
     onboarding, notes = request.onboarding, []
     resources: tuple[Gone, ...] = ()
     twins: tuple[str, ...] = ()
+    reviewed = False
     if io.has_vault():
         others = shared(onboarding, io, uid)
-        twins = others.twins
+        twins, reviewed = others.twins, others.reviewed
         resources += of_login(onboarding)
         if others.environment:
             notes.append(f"kept: {others.environment}")
@@ -92,25 +101,39 @@ def _resources(
     if request.only is not Only.VAULT:
         world = world_of(request, io, network)
         notes += dependants(world)
+        after = tuple(each.key for each in resources if each.key.kind == "vault/auth")
         if twins:
             notes.append(f"kept: the cluster's side, which auth/{', auth/'.join(twins)} needs")
+            if onboarding.reviewer.has_account and not reviewed:
+                resources += of_reviewer(onboarding, after)
         else:
             version = (world.store_version() or "").rpartition("/")[2]
-            after = tuple(each.key for each in resources if each.key.kind == "vault/auth")
-            resources += of_cluster(onboarding, version, _policies(io), after)
+            resources += of_cluster(onboarding, version, _applied(world, io), after)
     notes.append(f"the secrets below {onboarding.kv_mount}/ and every namespace stay")
     return resources, tuple(notes)
 
 
-def _policies(io: Io) -> Iterable[Mapping[str, Any]]:
-    """The NetworkPolicies that we applied, wherever they are."""
-    version, kind = "networking.k8s.io/v1", "NetworkPolicy"
+def _applied(world: World, io: Io) -> Iterable[Mapping[str, Any]]:
+    """What we applied and onboarding does not name: parts of single namespaces, NetworkPolicies."""
+    mount = world.names.auth_mount
+    for store in world.all_stores():
+        if store.kind == "SecretStore" and store.mount == mount and _is_ours(store.body):
+            yield _bare(str(world.store_version()), store.kind, store.body)
     labels = ",".join(f"{name}={value}" for name, value in LABELS.items())
-    for live in io.kube.items(version, kind, None, labels) or ():
-        metadata = {name: live["metadata"][name] for name in ("name", "namespace")}
-        managers = {each.get("manager") for each in live["metadata"].get("managedFields") or ()}
-        if FIELD_MANAGER in managers:
-            yield {"apiVersion": version, "kind": kind, "metadata": metadata}
+    for version, kind in (("v1", "ServiceAccount"), ("networking.k8s.io/v1", "NetworkPolicy")):
+        for live in io.kube.items(version, kind, None, labels) or ():
+            if _is_ours(live):
+                yield _bare(version, kind, live)
+
+
+def _is_ours(live: Mapping[str, Any]) -> bool:
+    managers = {each.get("manager") for each in live["metadata"].get("managedFields") or ()}
+    return FIELD_MANAGER in managers
+
+
+def _bare(version: str, kind: str, live: Mapping[str, Any]) -> dict[str, Any]:
+    metadata = {name: live["metadata"][name] for name in ("name", "namespace")}
+    return {"apiVersion": version, "kind": kind, "metadata": metadata}
 
 
 def _remove(

@@ -163,7 +163,7 @@ def extras(wanted: Fields, found: State | None) -> Mapping[str, tuple[str, ...]]
     if found is None:
         return None
     surplus = {
-        name: tuple(sorted(set(found.fields.get(name) or ()) - set(value.items) - value.without))
+        name: tuple(sorted(_left(found.fields.get(name), value) - set(value.items)))
         for name, value in wanted.items()
         if isinstance(value, AtLeast)
     }
@@ -193,11 +193,16 @@ def _aim(value: Value, before: Value, *, is_new: bool) -> Value:
         return value
     if isinstance(value.items, Mapping):
         return {**(before or {}), **value.items}
-    have = frozenset(before or ()) - value.without
+    have = _left(before, value)
     missing = {
         item for item in value.items if not (value.globs and any(covers(p, item) for p in have))
     }
     return have | missing
+
+
+def _left(members: Value, owned: AtLeast) -> frozenset[str]:
+    """Those of the members found that may stay."""
+    return frozenset(m for m in members or () if not any(covers(w, m) for w in owned.without))
 
 
 def covers(pattern: str, item: str) -> bool:

@@ -12,7 +12,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import replace
 
 from vaultprov.desired import Target, bootstrap_resources, onboarding_resources
-from vaultprov.model import Onboarding, Only
+from vaultprov.model import Onboarding, Only, ReviewerMode
 from vaultprov.redact import Secret
 from vaultprov.resource import Resource, VaultRight
 
@@ -34,7 +34,12 @@ def provisioner_policy(site: Onboarding, known: Sequence[Onboarding]) -> str:
     site: settings that hold for all; known: the onboardings of the site file, may be empty.
     """
     exact = bool(known)
-    onboardings = known or [replace(site, env=_ANY, cluster=_ANY)]
+    listed = known or [replace(site, env=_ANY, cluster=_ANY)]
+    onboardings = [
+        replace(each, reviewer=replace(each.reviewer, mode=mode))
+        for each in listed
+        for mode in (ReviewerMode.SECRET, ReviewerMode.JWT)  # they have mounts of their own
+    ]
     rights = [*_ALWAYS, *_rights(bootstrap_resources(site, Secret("placeholder"), ""))]
     for onboarding in onboardings:
         # The certificate is not part of any right, so an empty one will do.

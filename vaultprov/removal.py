@@ -6,7 +6,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from vaultprov.desired import Target, onboarding_resources, stores
+from vaultprov.cluster_side import stores
+from vaultprov.desired import Target, onboarding_resources
 from vaultprov.kube.manifest import Manifest
 from vaultprov.model import Onboarding, Only, Scope
 from vaultprov.names import Names
@@ -104,22 +105,35 @@ def of_environment(onboarding: Onboarding) -> tuple[Gone, ...]:
 def of_cluster(
     onboarding: Onboarding,
     version: str,
-    policies: Iterable[Mapping[str, Any]],
+    applied: Iterable[Mapping[str, Any]],
     after: Iterable[Key],
 ) -> tuple[Gone, ...]:
     """What was applied to the cluster, but its namespaces.
 
-    version: of the store API that the cluster serves; "" without External Secrets. policies:
-    NetworkPolicies that are there. after: what has to be gone before.
+    version: of the store API that the cluster serves; "" without External Secrets. applied: what is
+    there besides (NetworkPolicies, the parts of single namespaces), first what uses the others.
+    after: what has to be gone before.
     """
     made = onboarding_resources(onboarding, Target(), Only.CLUSTER)
-    bodies = [*(stores(onboarding, version) if version else ()), *policies]
+    bodies = [*(stores(onboarding, version) if version else ()), *applied]
     token = onboarding.store.token_secret
     if token is not None:
         metadata = {"name": token.name, "namespace": token.namespace}
         bodies.append({"apiVersion": "v1", "kind": "Secret", "metadata": metadata})
-    applied = [each for each in reversed(made) if each.key.kind != _NAMESPACE]
-    return tuple(Gone(each, tuple(after)) for each in (*map(Manifest, bodies), *applied))
+    rest = [each for each in reversed(made) if each.key.kind != _NAMESPACE]
+    gone = {each.key: Gone(each, tuple(after)) for each in (*map(Manifest, bodies), *rest)}
+    return tuple(gone.values())
+
+
+def of_reviewer(onboarding: Onboarding, after: Iterable[Key]) -> tuple[Gone, ...]:
+    """The reviewer's own account, binding and token, where the rest of the cluster's side stays."""
+    workloads = {str(account) for account in onboarding.service_accounts}
+    made = onboarding_resources(onboarding, Target(), Only.CLUSTER)
+    return tuple(
+        Gone(each, tuple(after))
+        for each in reversed(made)
+        if each.key.kind != _NAMESPACE and each.key.name not in workloads
+    )
 
 
 def _read_policies(onboarding: Onboarding) -> tuple[str, str]:

@@ -40,7 +40,7 @@ class AtLeast:
     """A set or mapping of which we own only what we name: foreign members stay.
 
     globs: members found may be patterns, where `*` stands for anything,
-    as Vault's bound names do. without: members that must not be there.
+    as Vault's bound names do. without: members (or patterns of them) that must not be there.
     """
 
     items: frozenset[str] | Mapping[str, str]
@@ -216,6 +216,9 @@ class KubePort(KubeReader, Protocol):
 
     def signing_keys(self) -> list[dict[str, Any]]:
         """The public keys of ServiceAccount tokens, as JSON Web Keys."""
+
+    def token_issuer(self) -> str:
+        """The issuer (`iss`) of ServiceAccount tokens."""
 
     def close(self) -> None:
         """Gives the connections back."""

@@ -22,15 +22,17 @@ from vaultprov.doctor.network import Network, Reached, Url
 from vaultprov.errors import ConfigError, Error, NotConverged, Refused
 from vaultprov.kube import objects
 from vaultprov.kube.manifest import Manifest, token_of
+from vaultprov.kube.token_issuer import TokenIssuer
 from vaultprov.model import ReviewerMode, ServiceAccount
 from vaultprov.names import Names, joined, reviewer_binding, token_secret_name
 from vaultprov.plan import Action, Plan, make_plan
 from vaultprov.redact import Secret
 from vaultprov.removal import Gone
-from vaultprov.resource import GrantedToken, Io, Key, Resource
+from vaultprov.resource import GrantedToken, Io, Key, Resource, State
 from vaultprov.retry import Budget
 from vaultprov.run import Outcome, Request, refusal, servers
 from vaultprov.usage import check_cluster, shared_reviewer
+from vaultprov.vault.jwt_auth import JwtConfig
 from vaultprov.vault.kubernetes import AuthConfig, token_right
 from vaultprov.vault.marker import Marker, find_mount, marker_of
 from vaultprov.verify import Check, prove, workload_token
@@ -102,6 +104,9 @@ class _Rotation:
         identity = observe((cluster_identity(),), self.io, self.budget)
         uid = next(str(state.attrs["uid"]) for state in identity.values() if state)
         check_cluster(self.request.onboarding, self.io, uid)
+        if self.request.onboarding.reviewer.mode is ReviewerMode.JWT:
+            yield from self._with_keys()
+            return
         waits = _not_due(marker, within, self.io.now())
         if waits:
             yield _Progress(note=waits)
@@ -114,6 +119,32 @@ class _Rotation:
             yield from self._with_a_token(pem, marker)
         else:
             yield from self._with_secrets(pem, marker)
+
+    def _with_keys(self) -> Iterator[_Progress]:
+        """The keys that the cluster publishes now. They are no secret: the old ones can go back."""
+        parts = [each for each in self._resources if isinstance(each, TokenIssuer | JwtConfig)]
+        config = next(each for each in parts if isinstance(each, JwtConfig))
+        needs = [token_right(each) for each in self.request.onboarding.service_accounts]
+        besides = [*config.rights("update"), *needs]
+        self.budget.call(lambda: check_rights((), Plan(()), self.io, besides))
+        before = observe((config,), self.io, self.budget)[config.key]
+        made = self._made([replace(each, after=()) for each in parts])
+        yield made
+        if not made.results:
+            yield _Progress(note="Vault has the keys that the cluster publishes")
+        checks = self._proved()
+        yield _Progress(checks=checks)
+        failed = next((check for check in checks if not check.ok), None)
+        if failed is None:
+            return
+        told = f"with the cluster's keys it is not so that {failed.title}: {failed.detail}"
+        old = before.fields["jwt_validation_pubkeys"] if before else None
+        if not made.results or before is None or not old or config.jwks_url:
+            raise NotConverged(told, hint=self._command("doctor", "--probe-login"))
+        yield self._made([_as_before(config, before)])
+        raise NotConverged(
+            f"{told}; the old ones were put back", hint=self._command("doctor", "--probe-login")
+        )
 
     def _with_a_token(self, pem: str, marker: Marker) -> Iterator[_Progress]:
         """The old token cannot be ended or put back: it lives until its time is over."""
@@ -341,6 +372,17 @@ class _Rotation:
     def _command(self, name: str, *flags: str) -> str:
         who = f"--env {self.request.onboarding.env} --cluster {self.request.onboarding.cluster}"
         return " ".join(["vaultprov", name, who, *flags])
+
+
+def _as_before(config: JwtConfig, before: State) -> JwtConfig:
+    """The config with the keys that were stored before."""
+    return replace(
+        config,
+        keys=before.fields["jwt_validation_pubkeys"],
+        algorithms=before.fields["jwt_supported_algs"],
+        issuer=before.fields["bound_issuer"],
+        after=(),
+    )
 
 
 def _not_due(marker: Marker, within: float | None, now: float) -> str:

@@ -3,36 +3,31 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from typing import Any
 
 from vaultprov.apply import OnEvent, Result, Status, apply, check_rights, observe
-from vaultprov.desired import (
-    Target,
-    bootstrap_resources,
-    cluster_side_resources,
-    is_store,
-    onboarding_resources,
-)
+from vaultprov.cluster_side import cluster_side_resources, is_store
+from vaultprov.desired import Target, bootstrap_resources, onboarding_resources
 from vaultprov.doctor.diagnose import diagnose
 from vaultprov.doctor.facts import Case
 from vaultprov.doctor.network import Network
 from vaultprov.doctor.world import World
-from vaultprov.errors import ConfigError, Error, NotConverged, Refused
+from vaultprov.errors import Error, NotConverged, Refused
 from vaultprov.kube.manifest import Manifest
-from vaultprov.model import EgressMode, Onboarding, Only, ReviewerMode
+from vaultprov.model import EgressMode, Onboarding, Only
 from vaultprov.names import Names, joined
 from vaultprov.plan import Action, Observed, Plan, make_plan
+from vaultprov.preconditions import check_at_hand, check_client_mode, check_identity, left_behind
 from vaultprov.redact import Secret
-from vaultprov.resource import Io, Key, Resource
+from vaultprov.resource import Io, Key, Resource, State
 from vaultprov.retry import Budget
 from vaultprov.survey import Surroundings, survey
 from vaultprov.touch import ready, touched
 from vaultprov.vault.kubernetes import token_right
-from vaultprov.vault.marker import marker_of
 from vaultprov.verify import Check, prove
 from vaultprov.verify_long import prove_at_length, prove_people
 
@@ -174,7 +169,7 @@ def execute(
         )
         observed = {**observed, **observe(more, io, budget)} if more else observed
         resources += more
-        outcome = replace(outcome, notes=found.notes)
+        outcome = replace(outcome, notes=(*found.notes, *_left_behind(request, io)))
         plan = make_plan(resources, observed, request.allow)
         outcome = replace(
             outcome,
@@ -184,12 +179,14 @@ def execute(
             reviewer=_reviewer(request, observed),
         )
         on_plan(plan, outcome)
-        _check_identity(request, io, observed)
+        if io.has_vault() and "--replace-cluster" not in request.allow:
+            check_identity(request.onboarding, io, observed)
         if plan.refused():
             raise refusal(plan)
-        _check_client_mode(request, plan)
+        check_client_mode(request.onboarding, plan)
         if write:
-            _check_reviewer_jwt(request, plan)
+            if request.only is Only.VAULT:
+                check_at_hand(request.onboarding, request.target, plan)
             outcome = _apply(resources, plan, observed, io, budget, outcome, on_event)
             if proves(request) and outcome.error is None and world is not None:
                 outcome = stores_ready(outcome, more, world, io)
@@ -291,7 +288,7 @@ def _proved(outcome: Outcome, states: Observed, io: Io, budget: Budget) -> Outco
     onboarding = outcome.request.onboarding
     names = Names.of(onboarding)
     role = states.get(Key("vault/role", joined(names.auth_mount, names.role)))
-    audience = (role.fields["audience"] if role else "") or onboarding.audience
+    audience = (role.attrs["audience"] if role else "") or onboarding.audience
     fresh = any(result.status is Status.WRITTEN for result in outcome.results)
     try:
         checks = prove(onboarding, audience, io, budget, fresh=fresh)
@@ -333,6 +330,11 @@ def servers(request: Request, io: Io, observed: Observed | None = None) -> tuple
     return tuple(lines)
 
 
+def _left_behind(request: Request, io: Io) -> tuple[str, ...]:
+    whole_site = request.command == "bootstrap"
+    return () if whole_site or not io.has_vault() else left_behind(request.onboarding, io)
+
+
 def _condition(plan: Plan, observed: Observed, request: Request) -> Condition | None:
     if request.command == "bootstrap":
         return None
@@ -346,8 +348,11 @@ def _condition(plan: Plan, observed: Observed, request: Request) -> Condition | 
 
 def _reviewer(request: Request, observed: Observed) -> str:
     """Age and end of the reviewer token, in words; empty when there is nothing to say."""
-    key = Key("vault/auth-config", Names.of(request.onboarding).auth_mount)
-    config = observed.get(key)
+    mount = Names.of(request.onboarding).auth_mount
+    by_keys = observed.get(Key("vault/jwt-config", mount))
+    if by_keys is not None:
+        return f"none: Vault checks tokens with {_source_of_keys(by_keys)}"
+    config = observed.get(Key("vault/auth-config", mount))
     if config is None:
         return ""
     if config.fields["token_reviewer_jwt"] is None:
@@ -358,6 +363,13 @@ def _reviewer(request: Request, observed: Observed) -> str:
     return written + (f"expires {ends}" if ends else "does not expire")
 
 
+def _source_of_keys(config: State) -> str:
+    keys = config.fields["jwt_validation_pubkeys"]
+    if keys:
+        return f"the cluster's public keys ({len(keys)})"
+    return f"keys from {config.fields['jwks_url']}"
+
+
 def refusal(plan: Plan) -> Refused:
     """One error for all refused steps; the hint belongs to the first."""
     reasons = [(step.key, step.foreign) for step in plan.refused() if step.foreign]
@@ -365,61 +377,6 @@ def refusal(plan: Plan) -> Refused:
     flags = sorted({reason.flag for _, reason in reasons if reason.flag})
     take_over = f"to take over what is shown, add {' '.join(flags)} to the same command"
     return Refused(f"refused, nothing was written: {told}", hint=reasons[0][1].hint or take_over)
-
-
-def _check_identity(request: Request, io: Io, observed: Observed) -> None:
-    """A cluster that is onboarded under another name: somebody forgot to switch contexts."""
-    identity = observed.get(Key("cluster/namespace", "kube-system"))
-    if identity is None or not io.has_vault() or "--replace-cluster" in request.allow:
-        return
-    ours = Names.of(request.onboarding).auth_mount + "/"
-    for path, entry in io.listing("sys/auth").items():
-        facts = marker_of(entry).facts if isinstance(entry, Mapping) else {}
-        if path != ours and facts.get("cluster-uid") == identity.attrs["uid"]:
-            raise Refused(
-                "refused, nothing was written: the cluster of this context is onboarded already, "
-                f"as {facts.get('cluster')} of environment {facts.get('environment')}",
-                hint="check the context; if the cluster is to have two mounts, --replace-cluster",
-            )
-
-
-def _check_client_mode(request: Request, plan: Plan) -> None:
-    """Who logs in without being named would lose the reviewer that reviews them."""
-    steps = {step.key.kind: step for step in plan.steps}
-    config, role = steps.get("vault/auth-config"), steps.get("vault/role")
-    if request.onboarding.reviewer.mode is not ReviewerMode.CLIENT or not config or not role:
-        return
-    erased = any(c.field == "token_reviewer_jwt" for c in config.changes)
-    strangers = sorted(
-        member
-        for name, members in (role.extra or {}).items()
-        if name.startswith("bound_service_account")
-        for member in members
-    )
-    if erased and strangers:
-        raise Refused(
-            "refused, nothing was written: without a stored reviewer JWT only the named workloads "
-            f"may review their tokens, and the role also lets in {', '.join(strangers)}",
-            hint="name every workload with --service-account, or drop the others with --exclusive",
-        )
-
-
-def _check_reviewer_jwt(request: Request, plan: Plan) -> None:
-    """Without the cluster's half nothing can be minted: said before the first write."""
-    if request.only is not Only.VAULT or request.target.reviewer_jwt is not None:
-        return
-    if request.onboarding.reviewer.mode is ReviewerMode.CLIENT:
-        return
-    written = any(
-        step.key.kind == "vault/auth-config" and step.action in (Action.CREATE, Action.UPDATE)
-        for step in plan.steps
-    )
-    if written:
-        raise ConfigError(
-            "the auth config has to be written whole, and the reviewer JWT is not at hand; "
-            "nothing was written",
-            hint="add --reviewer-jwt-file PATH (or - for standard input), or --reviewer client",
-        )
 
 
 def _unproved(checks: Sequence[Check]) -> NotConverged:

@@ -239,7 +239,7 @@ SETTINGS: tuple[Setting, ...] = (
         "reviewer.mode",
         _reviewer_mode,
         ReviewerMode.SECRET,
-        "reviewer token: secret, token, client",
+        "who reviews tokens: secret, token, client, jwt",
     ),
     Setting(
         "reviewer.namespace",
@@ -254,6 +254,12 @@ SETTINGS: tuple[Setting, ...] = (
     ),
     Setting(
         "reviewer.wait", _duration, 30, "how long to wait for the token Secret to be filled in"
+    ),
+    Setting(
+        "reviewer.jwks_url",
+        _url,
+        None,
+        "in mode jwt, where Vault fetches the cluster's keys (default: they are copied)",
     ),
     Setting("store.enabled", _flag, default=True, help="whether onboard makes a store"),
     Setting("store.name", _text, "vault", "name of the store"),
@@ -327,6 +333,7 @@ SETTINGS: tuple[Setting, ...] = (
         "redirect URIs of the command line and of the UI, at Vault's address",
     ),
     Setting("names.auth_mount", _text, "{cluster}-k8s", "auth mount of a cluster"),
+    Setting("names.jwt_auth_mount", _text, "{cluster}-jwt", "the same in reviewer mode jwt"),
     Setting("names.role", _text, "{env}-ops", "role on it"),
     Setting("names.read_policy", _text, "{env}-kv-r", "policy of workloads"),
     Setting(

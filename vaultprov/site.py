@@ -153,6 +153,7 @@ def onboarding(
             account=ServiceAccount(
                 values["reviewer.namespace"].value, values["reviewer.service_account"].value
             ),
+            jwks_url=values["reviewer.jwks_url"].value or "",
             **of("reviewer", "duration", "renew_before", "wait"),
         ),
         store=_store(values, of("store", *_STORE)),

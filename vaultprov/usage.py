@@ -25,18 +25,20 @@ _MANY = 8  # names that are told one by one
 class Shared:
     """Whether the environment's things have to stay, and why, as a sentence; "" if they need not.
 
-    twins: other auth mounts of the very same cluster, which need its reviewer.
+    twins: other auth mounts of the very same cluster, which need its accounts and stores.
+    reviewed: whether one of them needs the reviewer, too; a JWT mount needs none.
     """
 
     environment: str = ""
     twins: tuple[str, ...] = ()
+    reviewed: bool = False
 
 
 def shared(onboarding: Onboarding, io: Io, cluster_uid: str | None) -> Shared:
     """Who else is there. cluster_uid: of the cluster at hand; None without its half."""
     names = Names.of(onboarding)
     ours = names.auth_mount + "/"
-    others = _other_mounts(io, ours)
+    others = other_mounts(onboarding, io)
     same = sorted(
         str(each.facts.get("cluster"))
         for each in others.values()
@@ -45,17 +47,23 @@ def shared(onboarding: Onboarding, io: Io, cluster_uid: str | None) -> Shared:
     twins = _of_cluster(others, cluster_uid)
     if same:
         reason = f"used by {_some(same)}, too: policies and groups of environment {onboarding.env}"
-        return Shared(reason, twins)
-    return Shared(_other_users(names, io, ours), twins)
+        return Shared(reason, twins, _is_reviewed(twins, io))
+    return Shared(_other_users(names, io, ours), twins, _is_reviewed(twins, io))
+
+
+def _is_reviewed(mounts: Iterable[str], io: Io) -> bool:
+    return any(io.listing("sys/auth")[mount + "/"].get("type") == "kubernetes" for mount in mounts)
 
 
 def shared_reviewer(onboarding: Onboarding, io: Io, cluster_uid: str) -> tuple[str, ...]:
     """The other auth mounts of the cluster: `auth/MOUNT`. Their reviewer may be ours."""
-    others = _other_mounts(io, Names.of(onboarding).auth_mount + "/")
+    others = other_mounts(onboarding, io)
     return tuple(f"auth/{mount}" for mount in _of_cluster(others, cluster_uid))
 
 
-def _other_mounts(io: Io, ours: str) -> dict[str, Marker]:
+def other_mounts(onboarding: Onboarding, io: Io) -> dict[str, Marker]:
+    """The markers of the auth mounts besides this onboarding's, by path with its slash."""
+    ours = Names.of(onboarding).auth_mount + "/"
     return {
         path: marker_of(entry)
         for path, entry in io.listing("sys/auth").items()

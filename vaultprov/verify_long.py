@@ -48,7 +48,13 @@ class Login:
 
     @property
     def audience(self) -> str:
-        return str(self.role.get("audience") or "") or self.onboarding.audience
+        bound = self.role.get("audience") or min(self.role.get("bound_audiences") or (), default="")
+        return str(bound) or self.onboarding.audience
+
+    @property
+    def by_keys(self) -> bool:
+        """Whether Vault checks the signature itself, at a JWT mount."""
+        return self.onboarding.reviewer.mode is ReviewerMode.JWT
 
     def token(self, account: ServiceAccount, audience: str) -> Secret:
         """A token of an account. Raises Rejected if there is no such account, Denied."""
@@ -156,6 +162,9 @@ def _really_revoked(login: Login, session: VaultPort) -> Check:
 
 
 def _refusals(login: Login) -> Iterable[Check]:
+    if login.by_keys:
+        yield from _refusals_by_keys(login)
+        return
     role, account = login.role, login.account
     names = role.get("bound_service_account_names") or ()
     namespaces = role.get("bound_service_account_namespaces") or ()
@@ -170,6 +179,31 @@ def _refusals(login: Login) -> Iterable[Check]:
         yield _namespace_refused(login)
     if role.get("audience"):
         yield _refused(login, account, _WRONG_AUDIENCE, "a token for another audience")
+
+
+def _refusals_by_keys(login: Login) -> Iterable[Check]:
+    account, claims = login.account, login.role.get("bound_claims") or {}
+    subjects = claims.get("sub") or ()
+    wide = [each for each in ([subjects] if isinstance(subjects, str) else subjects) if "*" in each]
+    if wide and login.role.get("bound_claims_type") == "glob":
+        yield _too_wide(login, "subjects", wide)
+    else:
+        other = ServiceAccount(account.namespace, "default")
+        yield _refused(login, other, login.audience, "another ServiceAccount")
+    yield _refused(login, account, _WRONG_AUDIENCE, "a token for another audience")
+    yield _forged_refused(login)
+
+
+def _forged_refused(login: Login) -> Check:
+    """The workload's own claims, with a signature that no key of the cluster made."""
+    title = f"a token of {login.account} with a wrong signature is refused"
+    try:
+        session = login.attempt(unsigned(login.account, (login.audience,), login.io.now()))
+    except (LoginFailed, Denied) as error:
+        return Check(title, ok=True, detail=error.message.rpartition(": ")[2])
+    with revoked(session):
+        hint = f"vault read auth/{login.names.auth_mount}/config"
+        return Check(title, ok=False, detail="it logs in", hint=hint)
 
 
 def _namespace_refused(login: Login) -> Check:

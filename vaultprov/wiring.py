@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import re
+import sys
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
@@ -14,8 +16,8 @@ from vaultprov import site as sites
 from vaultprov.certificates import given_ca
 from vaultprov.desired import Target, onboarding_resources
 from vaultprov.errors import ConfigError, Error
-from vaultprov.jwt import claims
-from vaultprov.model import EgressMode, Oidc, Onboarding, Only, Scope, dns_label
+from vaultprov.jwt import PublicKey, claims, public_keys
+from vaultprov.model import EgressMode, Oidc, Onboarding, Only, ReviewerMode, Scope, dns_label
 from vaultprov.provisioner import provisioner_policy
 from vaultprov.reach import api_server, check_reachable
 from vaultprov.redact import Secret
@@ -92,7 +94,7 @@ def wired(
 def _check_combination(options: Mapping[str, Any]) -> None:
     """Flags that would do nothing are mistakes."""
     only = options.get("only")
-    for name in ("reviewer_jwt_file", "cluster_uid"):
+    for name in ("reviewer_jwt_file", "jwks_file", "cluster_uid"):
         if options.get(name) is not None and only != "vault":
             flag = "--" + name.replace("_", "-")
             raise ConfigError(
@@ -186,6 +188,10 @@ def _cluster(
         context = settings["kubernetes.context"]
         return connect(context, environ.get("KUBECONFIG") or None).client, Target()
     host, stated_ca = settings["kubernetes.host"], given_ca(settings["kubernetes.ca_file"])
+    by_keys = request.onboarding.reviewer.mode is ReviewerMode.JWT
+    if request.only is Only.VAULT and by_keys:
+        uid = _uid(options.get("cluster_uid"))
+        return None, Target(ca_pem=stated_ca, cluster_uid=uid, keys=_keys(options))
     if request.only is Only.VAULT:
         if not host or not stated_ca:
             raise ConfigError(
@@ -200,6 +206,8 @@ def _cluster(
     cluster = connect(settings["kubernetes.context"], environ.get("KUBECONFIG") or None)
     if request.only is Only.CLUSTER:
         return cluster.client, Target()
+    if by_keys:  # nobody calls the API server back, or at the URL that was stated
+        return cluster.client, Target(ca_pem=stated_ca or cluster.ca_pem())
     address = api_server(host or cluster.client.server)
     if not host and cluster.inside:
         raise ConfigError(
@@ -218,6 +226,25 @@ def _uid(given: str | None) -> str | None:
             hint="kubectl get namespace kube-system -o jsonpath='{.metadata.uid}'",
         )
     return given
+
+
+def _keys(options: Mapping[str, Any]) -> frozenset[PublicKey]:
+    """The cluster's public keys, given as the JSON Web Key Set that it publishes."""
+    file = options.get("jwks_file")
+    get = "kubectl get --raw /openid/v1/jwks"
+    if file is None:
+        raise ConfigError(
+            "--only vault knows nothing of the cluster's public keys",
+            hint=f"give --jwks-file FILE with the output of {get}",
+        )
+    try:
+        text = sys.stdin.read() if str(file) == "-" else file.read_text(encoding="utf-8")
+        return public_keys(json.loads(text)["keys"])
+    except (OSError, ValueError, LookupError, TypeError) as error:
+        raise ConfigError(
+            f"{file} holds no JSON Web Key Set ({type(error).__name__})",
+            hint=f"give the output of {get}",
+        ) from error
 
 
 def _store_token(options: Mapping[str, Any], onboarding: Onboarding) -> Secret:

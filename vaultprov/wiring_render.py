@@ -7,7 +7,8 @@ from typing import Any
 
 from vaultprov import site as sites
 from vaultprov.certificates import given_ca
-from vaultprov.desired import Target, onboarding_resources, store_specs, stores
+from vaultprov.cluster_side import store_specs, stores
+from vaultprov.desired import Target, onboarding_resources
 from vaultprov.doctor.network import Url, in_cluster
 from vaultprov.errors import ConfigError
 from vaultprov.kube.big_bang import external_secrets_values, vault_values

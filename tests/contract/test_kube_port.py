@@ -11,7 +11,7 @@ import pytest
 from tests.contract.conftest import KubeSubject
 from tests.fakes.hands import Object
 from vaultprov.errors import Denied, NotConverged, Rejected, Unreachable
-from vaultprov.jwt import claims, header, public_key_pem
+from vaultprov.jwt import PublicKey, claims, header
 from vaultprov.kube import objects
 from vaultprov.kube.manifest import FIELD_MANAGER
 from vaultprov.model import ServiceAccount
@@ -396,7 +396,10 @@ def test_the_signing_keys_check_a_token(cluster: KubeSubject, account: ServiceAc
     granted = cluster.port.request_token(account.namespace, account.name, (), 600)
     named = header(granted.token)["kid"]
     (key,) = [key for key in cluster.port.signing_keys() if key["kid"] == named]
-    assert (public_key_pem(key) or "").startswith("-----BEGIN PUBLIC KEY-----")
+    public = PublicKey.of_jwk(key)
+    assert public is not None
+    assert PublicKey.of_pem(public.pem) == public
+    assert claims(granted.token)["iss"] == cluster.port.token_issuer()
 
 
 def test_the_versions_of_a_group(cluster: KubeSubject) -> None:

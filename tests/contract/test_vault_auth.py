@@ -9,6 +9,7 @@ import pytest
 from tests.contract.conftest import VaultSubject
 from vaultprov.devenv.oidc import OidcProvider
 from vaultprov.errors import Rejected
+from vaultprov.jwt import public_keys
 from vaultprov.redact import Secret
 
 CONFIG = {
@@ -47,6 +48,13 @@ def mount(vault: VaultSubject, unique: str) -> str:
 def oidc(vault: VaultSubject, unique: str) -> str:
     """The path of a new oidc mount."""
     vault.port.write(f"sys/auth/{unique}", {"type": "oidc"})
+    return f"auth/{unique}"
+
+
+@pytest.fixture
+def jwt(vault: VaultSubject, unique: str) -> str:
+    """The path of a new jwt mount."""
+    vault.port.write(f"sys/auth/{unique}", {"type": "jwt"})
     return f"auth/{unique}"
 
 
@@ -216,3 +224,68 @@ def test_an_oidc_role_write_merges(vault: VaultSubject, oidc: str) -> None:
 def test_an_incomplete_oidc_role_is_rejected(vault: VaultSubject, oidc: str, name: str) -> None:
     with pytest.raises(Rejected):
         vault.port.write(f"{oidc}/role/d", {k: v for k, v in OIDC_ROLE.items() if k != name})
+
+
+JWT_ROLE = {
+    "role_type": "jwt",
+    "user_claim": "sub",
+    "bound_audiences": ["vault"],
+    "bound_claims": {"sub": ["a", "b"]},
+    "bound_claims_type": "glob",
+    "token_ttl": 60,
+}
+PEM = next(
+    key.pem
+    for key in public_keys(
+        [
+            {
+                "kty": "EC",
+                "crv": "P-256",
+                "x": "MKBCTNIcKUSDii11ySs3526iDZ8AiTo7Tu6KPAqv7D4",
+                "y": "4Etl6SRW2YiLUrN5vfvVHuhp7x8PxltmWWlbbM4IFyM",
+            }
+        ]
+    )
+)  # of RFC 7517, appendix A.1
+
+
+def test_a_config_of_keys_reads_back_and_is_replaced(vault: VaultSubject, jwt: str) -> None:
+    assert vault.port.read(f"{jwt}/config") is None
+    config = {"jwt_validation_pubkeys": [PEM], "bound_issuer": "https://x", "default_role": "d"}
+    vault.port.write(f"{jwt}/config", config)
+    answer = found(vault, f"{jwt}/config")
+    assert {name: answer[name] for name in config} == config
+    vault.port.write(f"{jwt}/config", {"jwt_validation_pubkeys": [PEM]})
+    answer = found(vault, f"{jwt}/config")
+    assert (answer["bound_issuer"], answer["default_role"]) == ("", "")
+
+
+@pytest.mark.parametrize(
+    ("payload", "message"),
+    [
+        ({"bound_issuer": "https://x"}, "exactly one of"),
+        ({"jwt_validation_pubkeys": [PEM], "jwks_url": "https://x"}, "exactly one of"),
+        ({"jwt_validation_pubkeys": ["x"]}, "error parsing public key"),
+    ],
+)
+def test_a_config_has_one_source_of_real_keys(
+    vault: VaultSubject, jwt: str, payload: dict[str, Any], message: str
+) -> None:
+    with pytest.raises(Rejected, match=message):
+        vault.port.write(f"{jwt}/config", payload)
+
+
+def test_a_jwt_role_write_merges_except_for_the_types(vault: VaultSubject, jwt: str) -> None:
+    vault.port.write(f"{jwt}/role/R", JWT_ROLE)
+    before = found(vault, f"{jwt}/role/r")
+    assert {name: before[name] for name in JWT_ROLE} == JWT_ROLE
+    vault.port.write(f"{jwt}/role/r", {"role_type": "jwt", "token_ttl": "2h"})
+    after = {**before, "token_ttl": 7200, "bound_claims_type": "string"}
+    assert found(vault, f"{jwt}/role/r") == after
+    with pytest.raises(Rejected, match="allowed_redirect_uris"):
+        vault.port.write(f"{jwt}/role/r", {"token_ttl": "1h"})
+
+
+def test_a_jwt_role_that_binds_nothing_is_rejected(vault: VaultSubject, jwt: str) -> None:
+    with pytest.raises(Rejected, match="at least one bound constraint"):
+        vault.port.write(f"{jwt}/role/r", {"role_type": "jwt", "user_claim": "sub"})

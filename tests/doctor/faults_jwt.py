@@ -10,7 +10,7 @@ from cryptography.hazmat.primitives.asymmetric import rsa
 from tests.doctor.conftest import WORKLOAD, Clinic
 from tests.doctor.fault import Fault
 from vaultprov.devenv.oidc import oidc_provider
-from vaultprov.jwt import public_key_pem
+from vaultprov.jwt import public_keys
 
 SUBJECT = "system:serviceaccount:" + WORKLOAD.replace("/", ":")
 
@@ -19,7 +19,7 @@ def jwt_login(c: Clinic, **role: Any) -> None:
     """The store logs in at a JWT mount that has the cluster's keys; fields of its role change."""
     keys = c.cluster.call("GET", "/openid/v1/jwks")["keys"]
     c.vault.sys.enable_auth_method("jwt", path="smaug-jwt")
-    c.write("auth/smaug-jwt/config", jwt_validation_pubkeys=[public_key_pem(key) for key in keys])
+    c.write("auth/smaug-jwt/config", jwt_validation_pubkeys=[key.pem for key in public_keys(keys)])
     jwt_role(c, **role)
     namespace, _, name = WORKLOAD.partition("/")
     account = {"serviceAccountRef": {"name": name, "namespace": namespace}}
@@ -60,7 +60,7 @@ def _keys_again(c: Clinic) -> None:
     c.write(
         "auth/smaug-jwt/config",
         jwks_url="",
-        jwt_validation_pubkeys=[public_key_pem(key) for key in keys],
+        jwt_validation_pubkeys=[key.pem for key in public_keys(keys)],
     )
 
 

@@ -89,6 +89,9 @@ class CountingKube:
     def signing_keys(self) -> list[dict[str, Any]]:
         return self.port.signing_keys()
 
+    def token_issuer(self) -> str:
+        return self.port.token_issuer()
+
     def apply(self, manifest: Fields) -> dict[str, Any]:
         self.writes.append(f"apply {manifest['kind']} {manifest['metadata']['name']}")
         return self.port.apply(manifest)

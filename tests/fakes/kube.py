@@ -203,6 +203,9 @@ class FakeKube:
     def signing_keys(self) -> list[dict[str, Any]]:
         return [{"kid": _KEY_ID, "kty": "RSA", "n": "w" * 342, "e": "AQAB"}]
 
+    def token_issuer(self) -> str:
+        return _API_AUDIENCE
+
     def apply(self, manifest: Fields) -> dict[str, Any]:
         manifest = json.loads(json.dumps(manifest))
         with self.cluster.changed:
@@ -364,6 +367,7 @@ def _covers(held: KubeRight, asked: KubeRight) -> bool:
 def _jwt(account: Object, audiences: tuple[str, ...], ends: int | None) -> str:
     metadata = account["metadata"]
     said: dict[str, Any] = {
+        "iss": _API_AUDIENCE,
         "sub": f"system:serviceaccount:{metadata['namespace']}:{metadata['name']}",
         "jti": str(uuid.uuid4()),
     }

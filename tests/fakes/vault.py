@@ -14,7 +14,7 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
-from tests.fakes.vault_auth import Data, KubernetesAuth, OidcAuth, need
+from tests.fakes.vault_auth import Data, JwtAuth, KubernetesAuth, need
 from tests.fakes.vault_identity import Identity
 from vaultprov.errors import Denied, LoginFailed, Rejected, Sealed, Unreachable
 from vaultprov.redact import Secret
@@ -123,8 +123,8 @@ class Server:
     def _auth_backend(self, kind: str) -> Backend | None:
         if kind == "kubernetes":
             return KubernetesAuth(self.reviews, in_pod=self.in_pod)
-        if kind == "oidc":
-            return OidcAuth()
+        if kind in ("jwt", "oidc"):
+            return JwtAuth()
         return Nothing() if kind == "token" else None
 
     def _accessors(self) -> Mapping[str, tuple[str, str]]:

@@ -179,13 +179,17 @@ def _bound(patterns: Iterable[str], value: str) -> bool:
     return any(fnmatchcase(value, pattern) for pattern in patterns)
 
 
-class OidcAuth(_Auth):
-    """vault-plugin-auth-jwt with a provider that is always there."""
+class JwtAuth(_Auth):
+    """vault-plugin-auth-jwt, of both types; whatever a URL names is always there."""
 
+    _SOURCES = ("jwt_validation_pubkeys", "jwks_url", "oidc_discovery_url")
     _CONFIG: ClassVar[Data] = {
         "bound_issuer": "",
         "default_role": "",
+        "jwks_ca_pem": "",
+        "jwks_url": "",
         "jwt_supported_algs": [],
+        "jwt_validation_pubkeys": [],
         "namespace_in_state": False,
         "oidc_client_id": "",
         "oidc_discovery_ca_pem": "",
@@ -197,6 +201,7 @@ class OidcAuth(_Auth):
         "bound_audiences": None,
         "bound_claims": None,
         "bound_claims_type": "string",
+        "bound_subject": "",
         "claim_mappings": None,
         "groups_claim": "",
         "oidc_scopes": None,
@@ -206,12 +211,19 @@ class OidcAuth(_Auth):
         **_TOKEN_FIELDS,
     }
     _LISTS = ("allowed_redirect_uris", "bound_audiences", "oidc_scopes")
+    _BOUND = ("bound_audiences", "bound_claims", "bound_subject")
+    _FORGOTTEN = ("role_type", "bound_claims_type")  # what a write that leaves them out resets
 
     def new_config(self, payload: Data) -> Data:
-        both = payload.get("oidc_client_id") and payload.get("oidc_client_secret")
-        need(both, "both 'oidc_client_id' and 'oidc_client_secret' must be set for OIDC")
+        client = [payload.get(name) for name in ("oidc_client_id", "oidc_client_secret")]
+        both = "both 'oidc_client_id' and 'oidc_client_secret' must be set for OIDC"
+        need(all(client) or not any(client), both)
+        given = [name for name in self._SOURCES if payload.get(name)]
+        need(len(given) == 1, "exactly one of 'jwt_validation_pubkeys', 'jwks_url' must be set")
+        pems = payload.get("jwt_validation_pubkeys") or ()
+        need(all("BEGIN PUBLIC KEY" in pem for pem in pems), "error parsing public key")
         known = {name: payload.get(name, blank) for name, blank in self._CONFIG.items()}
-        return {**known, "oidc_client_secret": payload["oidc_client_secret"]}
+        return {**known, "oidc_client_secret": payload.get("oidc_client_secret", "")}
 
     def shown_config(self, config: Data) -> Data:
         shown = {k: v for k, v in config.items() if k != "oidc_client_secret"}
@@ -219,6 +231,7 @@ class OidcAuth(_Auth):
 
     def new_role(self, old: Data | None, payload: Data) -> Data:
         role = merged_token_fields(old or self._ROLE, payload)
+        role |= {name: self._ROLE[name] for name in self._FORGOTTEN}
         for name in self._ROLE.keys() & payload.keys() - _TOKEN_FIELDS.keys():
             role[name] = listed(payload[name]) if name in self._LISTS else payload[name]
         need(role["user_claim"], "a user claim must be defined on the role")
@@ -226,6 +239,8 @@ class OidcAuth(_Auth):
             role["role_type"] != "oidc" or role["allowed_redirect_uris"],
             "'allowed_redirect_uris' must be set if 'role_type' is 'oidc' or unspecified.",
         )
+        bound = role["role_type"] != "jwt" or any(role[name] for name in self._BOUND)
+        need(bound, "must have at least one bound constraint when creating/updating a role")
         return role
 
     def shown_role(self, role: Data) -> Data:

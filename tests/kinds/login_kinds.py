@@ -151,7 +151,7 @@ _CONFIG_OTHERS = (
         lambda w: w.description(w.mount).endswith(" | note"),
     ),
 )
-_NO_MARKER = "it has no marker of its own: its mount's is asked"
+NO_MARKER = "it has no marker of its own: its mount's is asked"
 
 
 def _config_kind(
@@ -164,8 +164,8 @@ def _config_kind(
         name,
         AuthConfig,
         make,
-        stranger=_NO_MARKER,
-        twin=_NO_MARKER,
+        stranger=NO_MARKER,
+        twin=NO_MARKER,
         edits=(*_CONFIG_EDITS, *edits),
         others=tuple(others),
         removal=Removal.NOTHING_TO_DO,
@@ -265,13 +265,13 @@ _ROLE_OTHERS = (
     Other("legacy ttl and policies", bound(ttl="1h", policies="moc-kv-r")),
     Other("upper-case policies", bound(token_policies=["MOC-kv-r"])),
 )
-_ROLE_STRANGER = "a role has no place for a marker: its mount's is asked"
+ROLE_STRANGER = "a role has no place for a marker: its mount's is asked"
 
 ROLE = Kind(
     "role",
     Role,
     role,
-    stranger=_ROLE_STRANGER,
+    stranger=ROLE_STRANGER,
     twin=lambda w: w.send(
         role_path(w),
         {
@@ -312,7 +312,7 @@ EXCLUSIVE_ROLE = Kind(
     "role-exclusive",
     Role,
     exclusive_role,
-    stranger=_ROLE_STRANGER,
+    stranger=ROLE_STRANGER,
     twin=ROLE.twin,
     edits=(
         *_ROLE_EDITS,

@@ -3,6 +3,12 @@
 from __future__ import annotations
 
 from tests.kinds.identity_kinds import GROUP, GROUP_ALIAS
+from tests.kinds.jwt_kinds import (
+    EXCLUSIVE_JWT_ROLE,
+    JWT_CONFIG,
+    JWT_CONFIG_BY_URL,
+    JWT_ROLE,
+)
 from tests.kinds.kube_kinds import (
     BARE_NAMESPACE,
     NAMESPACE,
@@ -40,4 +46,8 @@ KINDS = (
     CONFIG_WITH_CLIENT,
     ROLE,
     EXCLUSIVE_ROLE,
+    JWT_CONFIG,
+    JWT_CONFIG_BY_URL,
+    JWT_ROLE,
+    EXCLUSIVE_JWT_ROLE,
 )

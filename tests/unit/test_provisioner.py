@@ -33,13 +33,24 @@ OF_THE_SITE = {
 }
 
 
-def of_a_cluster(env: str, mount: str, role: str) -> dict[str, str]:
+def of_a_cluster(env: str, cluster: str, role: str) -> dict[str, str]:
+    """Its reviewer mode may be changed, and with it the kind of the mount."""
+    both = [of_a_mount(f"{cluster}-{kind}", role) for kind in ("k8s", "jwt")]
+    return both[0] | both[1] | of_an_environment(env)
+
+
+def of_a_mount(mount: str, role: str) -> dict[str, str]:
     return {
         f"auth/{mount}/config": ALL,
         f"auth/{mount}/role/{role}": ALL,
-        f"identity/group/name/vault-admins-{env}": "read",
         f"sys/auth/{mount}": "create, update, sudo",
         f"sys/mounts/auth/{mount}/tune": WRITE,
+    }
+
+
+def of_an_environment(env: str) -> dict[str, str]:
+    return {
+        f"identity/group/name/vault-admins-{env}": "read",
         f"sys/policies/acl/{env}-kv-r": ALL,
         f"sys/policies/acl/{env}-kv-rw": ALL,
     }
@@ -47,7 +58,7 @@ def of_a_cluster(env: str, mount: str, role: str) -> dict[str, str]:
 
 def test_with_known_clusters_the_paths_are_exact() -> None:
     assert meaning(provisioner_policy(SITE, [SMAUG])) == (
-        ALWAYS | OF_THE_SITE | of_a_cluster("moc", "smaug-k8s", "moc-ops")
+        ALWAYS | OF_THE_SITE | of_a_cluster("moc", "smaug", "moc-ops")
     )
 
 
@@ -56,8 +67,8 @@ def test_every_known_cluster_is_in_it() -> None:
     assert policy == (
         ALWAYS
         | OF_THE_SITE
-        | of_a_cluster("moc", "smaug-k8s", "moc-ops")
-        | of_a_cluster("osc", "ember-k8s", "osc-ops")
+        | of_a_cluster("moc", "smaug", "moc-ops")
+        | of_a_cluster("osc", "ember", "osc-ops")
     )
 
 

@@ -26,6 +26,12 @@ if TYPE_CHECKING:
     type=click.Choice(["vault", "cluster"]),
     help="Just this half; vault for a cluster that is no more.",
 )
+@click.option(
+    "--reviewer",
+    "reviewer__mode",
+    type=click.Choice(["secret", "token", "client", "jwt"]),
+    help="Of which mode: the mount that was left behind when the mode was changed.",
+)
 @click.option("--adopt", is_flag=True, help="Remove an auth mount without vaultprov's marker, too.")
 @click.option("--yes", is_flag=True, help="Do not ask for the cluster's name.")
 def offboard(**given: Any) -> int:

@@ -80,8 +80,8 @@ DESIRED = options(
     click.option(
         "--reviewer",
         "reviewer__mode",
-        type=click.Choice(["secret", "token", "client"]),
-        help="Where the reviewer token comes from (default: secret).",
+        type=click.Choice(["secret", "token", "client", "jwt"]),
+        help="Who reviews tokens: see `vaultprov advise` (default: secret).",
     ),
     click.option(
         "--service-account",
@@ -134,6 +134,12 @@ SCOPE = options(
         type=click.Path(path_type=Path, allow_dash=True),
         metavar="FILE",
         help="With --only vault: the reviewer JWT; - is standard input.",
+    ),
+    click.option(
+        "--jwks-file",
+        type=click.Path(path_type=Path, allow_dash=True),
+        metavar="FILE",
+        help="With --only vault and --reviewer jwt: the cluster's public keys (JWKS).",
     ),
     click.option(
         "--cluster-uid", metavar="UID", help="With --only vault: uid of the namespace kube-system."

@@ -31,8 +31,8 @@ from vaultprov.cli.options import CLUSTER, OUTPUT, SITE, VAULT, options, warn
 @click.option(
     "--reviewer",
     "reviewer__mode",
-    type=click.Choice(["secret", "token"]),
-    help="Where the reviewer token comes from (default: secret).",
+    type=click.Choice(["secret", "token", "jwt"]),
+    help="Who reviews tokens (default: secret); in mode jwt the cluster's keys are taken over.",
 )
 @click.option(
     "--if-expires-within",

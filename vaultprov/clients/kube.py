@@ -154,6 +154,10 @@ class KubeClient:
         _, answer = self._request("GET", "/openid/v1/jwks", accept="application/jwk-set+json")
         return list(answer.get("keys") or ())
 
+    def token_issuer(self) -> str:
+        _, answer = self._request("GET", "/.well-known/openid-configuration")
+        return str(answer.get("issuer") or "")
+
     def close(self) -> None:
         self._pool.clear()
 

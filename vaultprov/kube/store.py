@@ -60,6 +60,11 @@ class KubernetesLogin:
 
 
 @dataclass(frozen=True, slots=True)
+class JwtLogin(KubernetesLogin):
+    """The same at a JWT auth mount, where audiences are needed."""
+
+
+@dataclass(frozen=True, slots=True)
 class TokenLogin:
     """A Vault token in a Secret. namespace: needed for a ClusterSecretStore."""
 
@@ -222,6 +227,11 @@ def _auth(login: KubernetesLogin | TokenLogin, *, namespaced: bool) -> Object:
     if isinstance(login, TokenLogin):
         return {"tokenSecretRef": {"name": login.secret, **where, "key": login.key}}
     account: dict[str, Any] = {"name": login.account, **where}
+    if isinstance(login, JwtLogin):
+        # Here and not at the account: without any, External Secrets adds one of its own.
+        token_of = {"serviceAccountRef": account, "audiences": list(login.audiences)}
+        jwt = {"path": login.mount, "role": login.role, "kubernetesServiceAccountToken": token_of}
+        return {"jwt": jwt}
     if login.audiences:
         account["audiences"] = list(login.audiences)
     kubernetes = {"mountPath": login.mount, "role": login.role, "serviceAccountRef": account}

@@ -6,6 +6,7 @@ are asked for when the script runs, and go through standard input: argv is visib
 
 from __future__ import annotations
 
+import json
 import shlex
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
@@ -16,6 +17,7 @@ from vaultprov.render.tree import header
 from vaultprov.resource import AtLeast, OnCreate, Ref, Resource
 from vaultprov.vault.auth_mount import AuthMount
 from vaultprov.vault.identity import Group, GroupAlias
+from vaultprov.vault.jwt_auth import JwtConfig, JwtRole
 from vaultprov.vault.kubernetes import AuthConfig, Role
 from vaultprov.vault.marker import Marker
 from vaultprov.vault.oidc import OidcConfig, OidcMount, OidcRole
@@ -73,11 +75,13 @@ def _commands(resource: Resource) -> Iterator[str]:
                 cluster=resource.cluster,
                 cluster_uid=uid if isinstance(uid, str) else None,
             )
-            yield _enable(resource.mount, marker, "kubernetes")
+            yield _enable(resource.mount, marker, resource.method)
         case OidcMount():
             yield _enable(resource.mount, Marker().having(purpose="logins"), "oidc")
         case AuthConfig():
             yield from _auth_config(resource, fields)
+        case JwtConfig():
+            yield _jwt_config(resource)
         case OidcConfig():
             secret = "oidc_client_secret"
             yield from _with_secret(
@@ -86,6 +90,8 @@ def _commands(resource: Resource) -> Iterator[str]:
             )
         case Role():
             yield _write(joined("auth", resource.mount, "role", resource.name), fields)
+        case JwtRole():
+            yield _jwt_role(resource, fields)
         case OidcRole():
             yield _write(joined("auth", resource.oidc.mount, "role", resource.oidc.role), fields)
         case Group():
@@ -138,6 +144,26 @@ def _auth_config(resource: AuthConfig, fields: Mapping[str, Any]) -> Iterator[st
         get = _shell("kubectl", "-n", namespace, "get", "secret", name)
         yield f"# {get} -o jsonpath='{{.data.token}}' | base64 -d > FILE"
     yield from _with_secret(_write(path, payload, "token_reviewer_jwt"), "REVIEWER_JWT_FILE")
+
+
+def _jwt_config(resource: JwtConfig) -> str:
+    """With keys from a URL: those that are copied are read from the cluster, which is not asked."""
+    if not resource.jwks_url:
+        raise ConfigError(
+            f"auth/{resource.mount}/config holds the cluster's public keys, which no file tells",
+            hint="leave out --include vault, or --set reviewer.jwks_url=https://.../openid/v1/jwks",
+        )
+    payload = {"jwks_url": resource.jwks_url}
+    if resource.ca_pem:
+        payload["jwks_ca_pem"] = resource.ca_pem
+    return _write(joined("auth", resource.mount, "config"), payload)
+
+
+def _jwt_role(resource: JwtRole, fields: Mapping[str, Any]) -> str:
+    path = joined("auth", resource.mount, "role", resource.name)
+    rest = {k: v for k, v in fields.items() if v is not None and not k.startswith("bound_claims")}
+    bound = json.dumps({"sub": fields["bound_claims.sub"]})
+    return f"printf %s {shlex.quote(bound)} | {_write(path, rest)} bound_claims=-"
 
 
 def _with_secret(write: str, variable: str) -> Iterator[str]:

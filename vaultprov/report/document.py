@@ -7,6 +7,7 @@ from typing import Any
 
 from vaultprov.apply import Result
 from vaultprov.errors import Error
+from vaultprov.jwt import PublicKey
 from vaultprov.redact import Secret
 from vaultprov.resource import UNKNOWN
 from vaultprov.run import Outcome
@@ -84,6 +85,8 @@ def _plain(value: Any) -> Any:
         return value.fingerprint
     if value is UNKNOWN:
         return "(known after apply)"
+    if isinstance(value, PublicKey):
+        return str(value)
     if isinstance(value, tuple):
         return list(value)
     return value

@@ -1,4 +1,4 @@
-"""The auth mount of one cluster, `{cluster}-k8s`, and whose it is."""
+"""The auth mount of one cluster, `{cluster}-k8s` or `{cluster}-jwt`, and whose it is."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from vaultprov.vault.marker import Marker, find_mount, mark, mark_rights, marker
 
 @dataclass(frozen=True, slots=True)
 class AuthMount:
-    """An auth mount of type kubernetes that carries our marker.
+    """An auth mount of type kubernetes (or jwt) that carries our marker.
 
     cluster_uid: identity of the cluster (uid of its namespace kube-system), a Ref to it, or None
     when this run cannot know it (then what the marker says is left alone).
@@ -21,6 +21,7 @@ class AuthMount:
     env: str
     cluster: str
     cluster_uid: str | Ref | None
+    method: str = "kubernetes"
     after: tuple[Key, ...] = ()
     required: str = ""
 
@@ -29,7 +30,7 @@ class AuthMount:
         return Key("vault/auth", self.mount)
 
     def wanted(self) -> State:
-        fields = {"type": "kubernetes", "environment": self.env, "cluster": self.cluster}
+        fields = {"type": self.method, "environment": self.env, "cluster": self.cluster}
         if self.cluster_uid is None:
             return State(fields)
         return State({**fields, "cluster_uid": self.cluster_uid})
@@ -51,11 +52,12 @@ class AuthMount:
 
     def _guards(self, fields: Fields) -> dict[str, Foreign]:
         """Fields whose change means that this is somebody else's mount."""
+        setting = "names.jwt_auth_mount" if self.method == "jwt" else "names.auth_mount"
         guards = {
             "type": Foreign(
                 f"is an auth mount of type {fields['type']}",
                 "",
-                f"choose another names.auth_mount, or `vault auth disable {self.mount}`",
+                f"choose another {setting}, or `vault auth disable {self.mount}`",
             )
         }
         if fields["environment"]:
@@ -83,7 +85,7 @@ class AuthMount:
         if found is None:
             io.vault.write(
                 joined("sys/auth", self.mount),
-                {"type": "kubernetes", "description": str(Marker().having(**facts))},
+                {"type": self.method, "description": str(Marker().having(**facts))},
             )
         else:
             mark(io, self.mount, **facts)

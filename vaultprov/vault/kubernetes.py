@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
-from vaultprov.certificates import fingerprints
+from vaultprov.certificates import fingerprints, known_certificates
 from vaultprov.errors import ConfigError
 from vaultprov.jwt import claims
 from vaultprov.model import Reviewer, ReviewerMode, ServiceAccount
@@ -93,7 +93,7 @@ class AuthConfig:
         is_set = found.get("token_reviewer_jwt_set", "reviewer" in facts)
         fields = {
             "kubernetes_host": str(found.get("kubernetes_host", "")).rstrip("/"),
-            "kubernetes_ca_cert": _known_certificates(str(found.get("kubernetes_ca_cert") or "")),
+            "kubernetes_ca_cert": known_certificates(str(found.get("kubernetes_ca_cert") or "")),
             "disable_local_ca_jwt": found.get("disable_local_ca_jwt", False),
             "token_reviewer_jwt": Secret.known_by(facts.get("reviewer", "unknown"))
             if is_set
@@ -188,13 +188,6 @@ def token_right(account: ServiceAccount) -> KubeRight:
     return KubeRight("create", "", "serviceaccounts/token", account.namespace, account.name)
 
 
-def _known_certificates(pem: str) -> frozenset[str]:
-    try:
-        return fingerprints(pem)
-    except ConfigError:
-        return frozenset({"(not a certificate)"} if pem else ())
-
-
 def _rfc3339(epoch: float, precision: str = "seconds") -> str:
     text = datetime.fromtimestamp(epoch, UTC).isoformat(timespec=precision)
     return text.replace("+00:00", "Z")
@@ -285,7 +278,12 @@ class Role:
             "audience": found.get("audience") or "",
         }
         selector = found.get("bound_service_account_namespace_selector") or ""
-        return State(fields, {"selector": selector})
+        attrs = {
+            "selector": selector,
+            "audience": fields["audience"],
+            "namespaces": fields["bound_service_account_namespaces"],
+        }
+        return State(fields, attrs)
 
     def write(self, io: Io, target: Fields, found: State | None) -> None:
         payload = {

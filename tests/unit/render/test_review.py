@@ -19,6 +19,7 @@ from vaultprov.resource import Resource
 from vaultprov.vault.policy import HEADER, Policy
 
 COMMAND = "vaultprov render"
+KEYS = "https://api.smaug.example.com:6443/openid/v1/jwks"
 JWT = Secret("canary-3f9a1c-never-to-be-seen")
 
 
@@ -29,10 +30,11 @@ def any_ca(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def resources(
-    mode: ReviewerMode = ReviewerMode.SECRET, only: Only = Only.BOTH
+    mode: ReviewerMode = ReviewerMode.SECRET, only: Only = Only.BOTH, keys: str = KEYS
 ) -> tuple[Resource, ...]:
     target = Target("https://api.smaug.example.com:6443/", "-----BEGIN\n'CA'\n", "4b1f", JWT)
-    return onboarding_resources(replace(SMAUG, reviewer=Reviewer(mode)), target, only)
+    reviewer = Reviewer(mode, jwks_url=keys)
+    return onboarding_resources(replace(SMAUG, reviewer=reviewer), target, only)
 
 
 def script(made: tuple[Resource, ...]) -> str:
@@ -168,6 +170,21 @@ def test_no_secret_is_in_any_file(mode: ReviewerMode, only: Only) -> None:
     assert JWT.reveal() not in text
     assert JWT.fingerprint not in text
     assert "OIDC_CLIENT_SECRET_FILE" in text
+
+
+def test_keys_from_a_url_and_exact_subjects_are_written(tmp_path: Path) -> None:
+    """A mapping cannot be given as NAME=VALUE: it comes on standard input."""
+    calls = run(script(resources(ReviewerMode.JWT)), tmp_path)
+    config = next(call for call in calls if call[1] == "auth/smaug-jwt/config")
+    assert f"jwks_url={KEYS}" in config
+    role = next(call for call in calls if call[1] == "auth/smaug-jwt/role/moc-ops")
+    subject = "system:serviceaccount:external-secrets:vault-secret-fetcher"
+    assert role[-2:] == ["bound_claims=-", f'!{{"sub": ["{subject}"]}}']
+
+
+def test_keys_that_only_the_cluster_knows_cannot_be_rendered() -> None:
+    with pytest.raises(ConfigError, match="public keys"):
+        script(resources(ReviewerMode.JWT, keys=""))
 
 
 def test_what_has_to_be_there_already_is_a_comment() -> None:

@@ -126,7 +126,7 @@ def asks_back(world: World) -> bool:
 def reviewer_account(world: World) -> Iterable[Finding]:
     """VP-SA-003."""
     reviewer = world.case.onboarding.reviewer
-    if reviewer.mode is ReviewerMode.CLIENT or not asks_back(world):
+    if not reviewer.has_account or not asks_back(world):
         return
     account = Reference(reviewer.account.name, reviewer.account.namespace)
     found = world.account(account)

@@ -5,21 +5,19 @@ Fields: vault-plugin-auth-jwt and openbao `path_config.go`, `path_role.go`.
 
 from __future__ import annotations
 
-import base64
-import binascii
 import re
 import shlex
 from collections.abc import Iterable, Mapping
 from typing import Any
 
 from vaultprov.doctor.checks.accounts import named_accounts
-from vaultprov.doctor.checks.remedies import config_path, patch_login, role_path
+from vaultprov.doctor.checks.remedies import config_path, onboard, patch_login, role_path
 from vaultprov.doctor.model import Confidence, Finding, Fix, Missing, Vantage, fail, ok, unknown
 from vaultprov.doctor.network import Reached, Url
 from vaultprov.doctor.stores import Reference, Store
-from vaultprov.doctor.way_back import works_now
+from vaultprov.doctor.way_back import is_ours, works_now
 from vaultprov.doctor.world import World
-from vaultprov.jwt import claims, header, public_key_pem
+from vaultprov.jwt import PublicKey, claims, header
 
 # What a key set is written with; secrets are of OIDC, where nobody logs in with a ServiceAccount.
 _CONFIG = (
@@ -154,21 +152,18 @@ def keys(world: World) -> Iterable[Finding]:
     """VP-JWT-003."""
     for store, account, _ in _logins(world):
         config = world.config(store.mount) or {}
-        stored = {_der(str(pem)) for pem in config.get("jwt_validation_pubkeys") or ()}
+        pems = config.get("jwt_validation_pubkeys") or ()
+        stored = {PublicKey.of_pem(str(pem)) for pem in pems}
         subject = f"auth/{store.mount}/config"
         if not stored:
             continue  # the keys come from a URL
         kid = header(world.token(account, store.audiences).token).get("kid")
         published = world.once("jwks", world.live.signing_keys)
-        published_pems = [pem for key in published if (pem := public_key_pem(key))]
-        live = [
-            pem
-            for key in published
-            if (not kid or key.get("kid") == kid) and (pem := public_key_pem(key)) is not None
-        ]
+        readable = [(each, key) for each in published if (key := PublicKey.of_jwk(each))]
+        live = [key for each, key in readable if not kid or each.get("kid") == kid]
         if not live:
             yield unknown("the cluster publishes no key of this token that we can read", subject)
-        elif any(_der(pem) in stored for pem in live):
+        elif stored & set(live):
             yield ok(f"{len(stored)} keys", subject)
         else:
             yield fail(
@@ -176,20 +171,15 @@ def keys(world: World) -> Iterable[Finding]:
                 f"none of {len(stored)} keys is the one that signs the cluster's tokens",
                 expected=f"the key {kid or 'of the cluster'}",
                 cause="the cluster's signing key was replaced, or the keys are another cluster's",
-                fix=Fix(
-                    "give Vault the keys that the cluster publishes, in place of the stored ones",
-                    _write_config(store, config, {"jwt_validation_pubkeys": published_pems}),
-                ),
+                fix=_new_keys(world, store, config, [key.pem for _, key in readable]),
             )
 
 
-def _der(pem: str) -> bytes:
-    """A key's own bytes: line breaks of its text do not matter."""
-    lines = [line for line in pem.strip().splitlines() if "-----" not in line]
-    try:
-        return base64.b64decode("".join(lines))
-    except binascii.Error:
-        return b""
+def _new_keys(world: World, store: Store, config: Mapping[str, Any], pems: list[str]) -> Fix:
+    told = "give Vault the keys that the cluster publishes, in place of the stored ones"
+    if is_ours(world, store.mount):
+        return onboard(world, told)
+    return Fix(told, _write_config(store, config, {"jwt_validation_pubkeys": pems}))
 
 
 def key_source(world: World) -> Iterable[Finding]:

@@ -130,7 +130,7 @@ def _expiry(world: World, mount: str) -> float | None:
 def may_review(world: World) -> Iterable[Finding]:
     """VP-REV-002."""
     onboarding = world.case.onboarding
-    if onboarding.reviewer.mode is ReviewerMode.CLIENT or not asks_back(world):
+    if not onboarding.reviewer.has_account or not asks_back(world):
         return
     account = onboarding.reviewer.account
     reference = Reference(account.name, account.namespace)

@@ -1,0 +1,88 @@
+"""What has to hold before the first write, and what a change of the reviewer mode leaves behind."""
+
+from __future__ import annotations
+
+from vaultprov.desired import Target
+from vaultprov.errors import ConfigError, Refused
+from vaultprov.model import Onboarding, ReviewerMode
+from vaultprov.plan import Action, Observed, Plan
+from vaultprov.resource import Io, Key
+from vaultprov.usage import other_mounts
+from vaultprov.vault.marker import Marker
+
+_CONFIGS = ("vault/auth-config", "vault/jwt-config")
+
+
+def check_identity(onboarding: Onboarding, io: Io, observed: Observed) -> None:
+    """Raises Refused if the cluster is onboarded under another name.
+
+    Then somebody forgot to switch contexts.
+    """
+    identity = observed.get(Key("cluster/namespace", "kube-system"))
+    if identity is None:
+        return
+    for marker in other_mounts(onboarding, io).values():
+        if marker.facts.get("cluster-uid") != identity.attrs["uid"] or _same(onboarding, marker):
+            continue
+        raise Refused(
+            "refused, nothing was written: the cluster of this context is onboarded already, "
+            f"as {marker.facts.get('cluster')} of environment {marker.facts.get('environment')}",
+            hint="check the context; if the cluster is to have two mounts, --replace-cluster",
+        )
+
+
+def _same(onboarding: Onboarding, marker: Marker) -> bool:
+    """Whether a marker is of this very onboarding, in another reviewer mode."""
+    named = (marker.facts.get("environment"), marker.facts.get("cluster"))
+    return named == (onboarding.env, onboarding.cluster)
+
+
+def left_behind(onboarding: Onboarding, io: Io) -> tuple[str, ...]:
+    """The mount of a reviewer mode that was in use before, a sentence each: it lets logins in."""
+    to_jwt = onboarding.reviewer.mode is ReviewerMode.JWT
+    mode = ReviewerMode.SECRET if to_jwt else ReviewerMode.JWT
+    who = f"--env {onboarding.env} --cluster {onboarding.cluster}"
+    return tuple(
+        f"auth/{mount.strip('/')} lets this cluster in, too; once nothing uses it: "
+        f"vaultprov offboard {who} --reviewer {mode}"
+        for mount, marker in other_mounts(onboarding, io).items()
+        if _same(onboarding, marker)
+    )
+
+
+def check_client_mode(onboarding: Onboarding, plan: Plan) -> None:
+    """Raises Refused if somebody who logs in without being named would lose their reviewer."""
+    steps = {step.key.kind: step for step in plan.steps}
+    config, role = steps.get("vault/auth-config"), steps.get("vault/role")
+    if onboarding.reviewer.mode is not ReviewerMode.CLIENT or not config or not role:
+        return
+    erased = any(c.field == "token_reviewer_jwt" for c in config.changes)
+    strangers = sorted(
+        member
+        for name, members in (role.extra or {}).items()
+        if name.startswith("bound_service_account")
+        for member in members
+    )
+    if erased and strangers:
+        raise Refused(
+            "refused, nothing was written: without a stored reviewer JWT only the named workloads "
+            f"may review their tokens, and the role also lets in {', '.join(strangers)}",
+            hint="name every workload with --service-account, or drop the others with --exclusive",
+        )
+
+
+def check_at_hand(onboarding: Onboarding, target: Target, plan: Plan) -> None:
+    """Raises ConfigError if the config needs what only the cluster's half could have told."""
+    mode = onboarding.reviewer.mode
+    written = any(
+        step.key.kind in _CONFIGS and step.action in (Action.CREATE, Action.UPDATE)
+        for step in plan.steps
+    )
+    if not written or mode in (ReviewerMode.CLIENT, ReviewerMode.JWT):
+        return
+    if target.reviewer_jwt is None:
+        raise ConfigError(
+            "the auth config has to be written whole, and the reviewer JWT is not at hand; "
+            "nothing was written",
+            hint="add --reviewer-jwt-file PATH (or - for standard input), or --reviewer client",
+        )
