@@ -96,8 +96,10 @@ def store_specs(onboarding: Onboarding, version: str) -> list[StoreSpec]:
     def login(account: ServiceAccount) -> KubernetesLogin | TokenLogin:
         if wish.token_secret is not None:
             return TokenLogin(wish.token_secret.name, namespace=wish.token_secret.namespace)
-        kind = JwtLogin if onboarding.reviewer.mode is ReviewerMode.JWT else KubernetesLogin
-        audiences = (onboarding.audience,)
+        mode = onboarding.reviewer.mode
+        kind = JwtLogin if mode is ReviewerMode.JWT else KubernetesLogin
+        also = wish.api_audience if mode is ReviewerMode.CLIENT else ""
+        audiences = tuple(filter(None, (onboarding.audience, also)))
         return kind(names.auth_mount, names.role, account.name, audiences, account.namespace)
 
     return [

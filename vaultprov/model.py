@@ -219,7 +219,8 @@ class Store:
     their regexes and labels: who may use a ClusterSecretStore, all empty: everybody. refresh:
     seconds between two looks, None: as the controller is configured. max_retries, retry_interval
     (seconds): of requests to Vault, None: as the controller does. token_secret: the Secret, written
-    as NAMESPACE/NAME, with a Vault token to use instead of logging in.
+    as NAMESPACE/NAME, with a Vault token to use instead of logging in. api_audience: the API
+    server's, which a token that reviews itself (reviewer mode `client`) has to be for as well.
     """
 
     enabled: bool = True
@@ -236,6 +237,7 @@ class Store:
     max_retries: int | None = None
     retry_interval: int | None = None
     token_secret: ServiceAccount | None = None
+    api_audience: str = ""
 
     def __post_init__(self) -> None:
         object_name(self.name, "store")

@@ -38,6 +38,7 @@ from vaultprov.run import (
     stores_ready,
     world_of,
 )
+from vaultprov.survey import with_api_audience
 from vaultprov.vault.jwt_auth import JwtRole
 from vaultprov.vault.kubernetes import Role, token_right
 from vaultprov.verify import Check, credentials, prove, refused
@@ -180,7 +181,9 @@ def _unwanted(part: Onboarding, role: AnyRole, world: World) -> tuple[Resource, 
 
 def _stores(part: Onboarding, world: World) -> list[dict[str, Any]]:
     version = (world.store_version() or "").rpartition("/")[2]
-    return stores(part, version) if version and part.store.enabled else []
+    if not version or not part.store.enabled:
+        return []
+    return stores(with_api_audience(part, world), version)
 
 
 def _proving(part: Onboarding) -> list[Right]:

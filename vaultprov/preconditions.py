@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 from vaultprov.desired import Target
+from vaultprov.doctor.network import Network, anonymous
 from vaultprov.errors import ConfigError, Refused
 from vaultprov.model import Onboarding, ReviewerMode
 from vaultprov.plan import Action, Observed, Plan
 from vaultprov.resource import Io, Key
 from vaultprov.usage import other_mounts
 from vaultprov.vault.marker import Marker
-
-_CONFIGS = ("vault/auth-config", "vault/jwt-config")
 
 
 def check_identity(onboarding: Onboarding, io: Io, observed: Observed) -> None:
@@ -71,16 +70,34 @@ def check_client_mode(onboarding: Onboarding, plan: Plan) -> None:
         )
 
 
+def check_keys_url(onboarding: Onboarding, plan: Plan, network: Network) -> None:
+    """Raises Refused if the URL of the keys is shut to Vault, which has no credential there.
+
+    A URL that this machine cannot reach is Vault's to judge: it fetches the keys before it stores
+    the config.
+    """
+    url = onboarding.reviewer.jwks_url
+    if not url or not _writes(plan, "vault/jwt-config"):
+        return
+    attempt = anonymous(network, url)
+    if attempt is not None and attempt.status in (401, 403):
+        raise Refused(
+            f"refused, nothing was written: {url} answers {attempt.status} without a credential, "
+            "and Vault has none there",
+            hint="leave reviewer.jwks_url out: the keys are copied then",
+        )
+
+
+def _writes(plan: Plan, kind: str) -> bool:
+    writing = (Action.CREATE, Action.UPDATE)
+    return any(step.key.kind == kind and step.action in writing for step in plan.steps)
+
+
 def check_at_hand(onboarding: Onboarding, target: Target, plan: Plan) -> None:
     """Raises ConfigError if the config needs what only the cluster's half could have told."""
-    mode = onboarding.reviewer.mode
-    written = any(
-        step.key.kind in _CONFIGS and step.action in (Action.CREATE, Action.UPDATE)
-        for step in plan.steps
-    )
-    if not written or mode in (ReviewerMode.CLIENT, ReviewerMode.JWT):
+    if onboarding.reviewer.mode is ReviewerMode.CLIENT or target.reviewer_jwt is not None:
         return
-    if target.reviewer_jwt is None:
+    if _writes(plan, "vault/auth-config"):
         raise ConfigError(
             "the auth config has to be written whole, and the reviewer JWT is not at hand; "
             "nothing was written",

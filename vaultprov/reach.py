@@ -28,7 +28,7 @@ def check_reachable(host: str, vault_address: str, cluster: str) -> None:
 
     A Vault on loopback shares the machine, so for it a loopback API server is fine.
     """
-    why = _private_nature(hostname(host))
+    why = private_nature(hostname(host))
     if why == "loopback" and is_loopback(hostname(vault_address)):
         return
     if why:
@@ -60,7 +60,8 @@ def is_loopback(host: str) -> bool:
         return False
 
 
-def _private_nature(host: str) -> str:
+def private_nature(host: str) -> str:
+    """What keeps others from a host, by its form: a word; "" if nothing does."""
     if is_loopback(host):
         return "loopback"
     if host in _IN_CLUSTER or host.startswith("kubernetes.default.svc"):

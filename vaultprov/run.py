@@ -21,11 +21,17 @@ from vaultprov.kube.manifest import Manifest
 from vaultprov.model import EgressMode, Onboarding, Only
 from vaultprov.names import Names, joined
 from vaultprov.plan import Action, Observed, Plan, make_plan
-from vaultprov.preconditions import check_at_hand, check_client_mode, check_identity, left_behind
+from vaultprov.preconditions import (
+    check_at_hand,
+    check_client_mode,
+    check_identity,
+    check_keys_url,
+    left_behind,
+)
 from vaultprov.redact import Secret
 from vaultprov.resource import Io, Key, Resource, State
 from vaultprov.retry import Budget
-from vaultprov.survey import Surroundings, survey
+from vaultprov.survey import Surroundings, survey, with_api_audience
 from vaultprov.touch import ready, touched
 from vaultprov.vault.kubernetes import token_right
 from vaultprov.verify import Check, prove
@@ -62,6 +68,7 @@ class Request:
     client_secret: Secret | None = None
     provisioner: str = ""
     site: str = ""  # the site file's path, for the report
+    notes: tuple[str, ...] = ()  # about the settings, for the report
 
 
 @dataclass(frozen=True, slots=True)
@@ -158,7 +165,7 @@ def execute(
         observed, found = _observed(resources, world, io, budget)
         more = (
             cluster_side_resources(
-                request.onboarding,
+                with_api_audience(request.onboarding, world),
                 found.version,
                 found.decisions,
                 request.only,
@@ -169,7 +176,7 @@ def execute(
         )
         observed = {**observed, **observe(more, io, budget)} if more else observed
         resources += more
-        outcome = replace(outcome, notes=(*found.notes, *_left_behind(request, io)))
+        outcome = replace(outcome, notes=(*found.notes, *_left_behind(request, io), *request.notes))
         plan = make_plan(resources, observed, request.allow)
         outcome = replace(
             outcome,
@@ -185,6 +192,8 @@ def execute(
             raise refusal(plan)
         check_client_mode(request.onboarding, plan)
         if write:
+            if network is not None:
+                check_keys_url(request.onboarding, plan, network)
             if request.only is Only.VAULT:
                 check_at_hand(request.onboarding, request.target, plan)
             outcome = _apply(resources, plan, observed, io, budget, outcome, on_event)

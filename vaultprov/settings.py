@@ -289,6 +289,12 @@ SETTINGS: tuple[Setting, ...] = (
         "Secret NAMESPACE/NAME, key token: a Vault token for the store instead of a login",
     ),
     Setting("store.api_version", _text, "v1", "of stores that render writes: v1, v1beta1"),
+    Setting(
+        "store.api_audience",
+        _text,
+        None,
+        "the API server's audience, for reviewer mode client (default: asked of the cluster)",
+    ),
     Setting("store.namespaces", _texts, (), "namespaces that may use it (default: all)"),
     Setting("store.namespace_regexes", _texts, (), "the same by regular expressions"),
     Setting("store.namespace_labels", _labels, (), "the same by labels of the namespaces"),

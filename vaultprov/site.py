@@ -169,6 +169,7 @@ def _store(values: Mapping[str, Sourced], plain: Mapping[str, Any]) -> Store:
     return Store(
         server=values["store.server"].value or str(values["vault.address"].value).rstrip("/"),
         vault_namespace=values["vault.namespace"].value or "",
+        api_audience=values["store.api_audience"].value or "",
         ca_file=values["store.ca_cert"].value
         or (None if provider else values["vault.ca_cert"].value),
         **plain,

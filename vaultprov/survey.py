@@ -12,8 +12,10 @@ from vaultprov.doctor.checks.network import nodes
 from vaultprov.doctor.egress import Egress, egress
 from vaultprov.doctor.network import Url, is_address
 from vaultprov.doctor.proxy import proxy_for
+from vaultprov.doctor.stores import Reference
 from vaultprov.doctor.world import World
-from vaultprov.errors import ConfigError, Denied, Error, Refused
+from vaultprov.errors import ConfigError, Denied, Error, Refused, Rejected
+from vaultprov.jwt import claims
 from vaultprov.kube import egress as kube_egress
 from vaultprov.kube import ingress as kube_ingress
 from vaultprov.kube.decision import Action, Decision, Workload
@@ -25,7 +27,7 @@ from vaultprov.kube.destinations import (
     addresses,
     cidrs,
 )
-from vaultprov.model import EgressMode
+from vaultprov.model import EgressMode, Onboarding, ReviewerMode
 from vaultprov.netpol import Peer
 from vaultprov.reach import is_loopback
 
@@ -45,6 +47,23 @@ class Surroundings:
     version: str = ""
     decisions: tuple[Decision, ...] = ()
     notes: tuple[str, ...] = ()
+
+
+def with_api_audience(onboarding: Onboarding, world: World | None) -> Onboarding:
+    """In reviewer mode `client`, the onboarding with the API server's audience.
+
+    As a workload's own token has it; before there is one, the issuer, which it is by default.
+    """
+    store = onboarding.store
+    if world is None or onboarding.reviewer.mode is not ReviewerMode.CLIENT or store.api_audience:
+        return onboarding
+    account = onboarding.service_accounts[0]
+    try:
+        own = claims(world.token(Reference(account.name, account.namespace), ()).token)
+        audience = next(iter([own["aud"]] if isinstance(own["aud"], str) else own["aud"]))
+    except (Rejected, LookupError, StopIteration):
+        audience = world.live.token_issuer()
+    return replace(onboarding, store=replace(store, api_audience=audience))
 
 
 def survey(world: World) -> Surroundings:

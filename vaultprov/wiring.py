@@ -129,6 +129,7 @@ def _request(
         allow=frozenset(flag for flag, given in flags.items() if given),
         verify=not options.get("no_verify", False),
         site=str(site.path or ""),
+        notes=_passing(site, options, values, environ),
     )
     if not whole_site:
         # A broken template is reported before any server is asked anything.
@@ -143,6 +144,21 @@ def _request(
         client_secret=_client_secret(onboarding.oidc, environ),
         provisioner=provisioner_policy(onboarding, _known(site, environ)),
     )
+
+
+def _passing(
+    site: sites.Site, options: Mapping[str, Any], values: Values, environ: Mapping[str, str]
+) -> tuple[str, ...]:
+    """What holds for this run alone and would be changed back by the next one, a sentence each."""
+    if options.get("reviewer__mode") is None or not options.get("cluster"):
+        return ()
+    usual = site.effective(options.get("env"), options.get("cluster"), environ, {})
+    given, kept = values["reviewer.mode"].value, usual["reviewer.mode"].value
+    if given == kept:
+        return ()
+    source = usual["reviewer.mode"].source
+    told = f"the reviewer mode is {kept} by {source}: a run without --reviewer goes back to it"
+    return (f"{told}; put `reviewer: {{mode: {given}}}` into the site file for good",)
 
 
 def _known(site: sites.Site, environ: Mapping[str, str]) -> list[Onboarding]:
@@ -206,9 +222,9 @@ def _cluster(
     cluster = connect(settings["kubernetes.context"], environ.get("KUBECONFIG") or None)
     if request.only is Only.CLUSTER:
         return cluster.client, Target()
-    if by_keys:  # nobody calls the API server back, or at the URL that was stated
-        return cluster.client, Target(ca_pem=stated_ca or cluster.ca_pem())
     address = api_server(host or cluster.client.server)
+    if by_keys or request.command == "advise":  # nobody calls back
+        return cluster.client, Target(address, stated_ca or cluster.ca_pem())
     if not host and cluster.inside:
         raise ConfigError(
             "in a pod the API server's address is one that only the cluster knows",

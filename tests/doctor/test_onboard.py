@@ -260,3 +260,35 @@ def test_a_store_at_an_address_of_this_machine_is_refused(
     assert "in a pod it is the pod itself" in done.err
     assert bare.absent(STORE)
     assert bare.run("onboard", "--no-verify", "--no-store", *words).code == 0
+
+
+@pytest.mark.parametrize("mode", ["jwt", "client", "token"])
+def test_the_store_logs_in_whoever_reviews(bare: Clinic, mode: str) -> None:
+    """A JWT mount is another way to log in, and a token that reviews itself needs two audiences."""
+    done = bare.run("onboard", "--reviewer", mode, "--output", "json")
+    assert done.code == 0, done.out + done.err
+    assert bare.condition(STORE)["status"] == "True"
+    assert bare.run("onboard", "--reviewer", mode, "--output", "json").actions() == {}
+    bare.extra["VAULTPROV_REVIEWER_MODE"] = mode
+    bare.recover()
+    document = bare.diagnosed("--probe-login")
+    assert document["root"] is None, dumped(document)
+
+
+def test_a_namespace_is_let_in_at_a_jwt_mount(bare: Clinic) -> None:
+    """Subjects are bound one by one: taking a namespace out takes nobody else out."""
+    bare.extra["VAULTPROV_REVIEWER_MODE"] = "jwt"
+    assert bare.run("onboard").code == 0
+    metadata = {"name": "team-a"}
+    bare.cluster.apply({"apiVersion": "v1", "kind": "Namespace", "metadata": metadata})
+    done = bare.run("namespace add", "team-a")
+    assert done.code == 0, done.out + done.err
+    role = "auth/smaug-jwt/role/moc-ops"
+    subjects = bare.read(role)["bound_claims"]["sub"]
+    assert "system:serviceaccount:team-a:vault-secret-fetcher" in subjects
+    assert bare.run("namespace list").code == 0
+    gone = bare.run("namespace remove", "team-a", "--yes")
+    assert gone.code == 0, gone.out + gone.err
+    assert bare.read(role)["bound_claims"]["sub"] == [
+        "system:serviceaccount:external-secrets:vault-secret-fetcher"
+    ]

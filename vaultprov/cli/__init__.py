@@ -15,6 +15,7 @@ from types import FrameType
 import click
 
 from vaultprov import __version__
+from vaultprov.cli.advising import advise
 from vaultprov.cli.config import config
 from vaultprov.cli.looking import doctor, explain, verify
 from vaultprov.cli.namespaces import namespace
@@ -101,8 +102,8 @@ def demo(*, keep: bool) -> int:
 
 
 COMMANDS = (
-    onboard, plan, status, bootstrap, verify, doctor, explain, namespace, rotate, offboard, render,
-    config,
+    onboard, plan, status, bootstrap, verify, doctor, explain, advise, namespace, rotate, offboard,
+    render, config,
 )  # fmt: skip
 for command in COMMANDS:
     cli.add_command(command)

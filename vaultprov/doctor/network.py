@@ -9,7 +9,7 @@ from enum import StrEnum
 from typing import Any, Protocol
 from urllib.parse import urlsplit
 
-from vaultprov.errors import ConfigError
+from vaultprov.errors import ConfigError, Error
 from vaultprov.redact import Secret
 
 
@@ -104,3 +104,17 @@ class Network(Protocol):
         self, server: str, ca_pem: str, reviewer: Secret, token: Secret, audiences: tuple[str, ...]
     ) -> Attempt:
         """Vault's own TokenReview call, replayed: POST to `server` with the reviewer's token."""
+
+
+def anonymous(network: Network, url: str) -> Attempt | None:
+    """GET of a whole URL without a credential, at its first address.
+
+    None if its name has no address or could not be looked up. Raises ConfigError if it is no URL.
+    """
+    where, path = Url.parse(url), urlsplit(url).path
+    try:
+        addresses = network.resolve(where.host)
+    except Error:
+        return None
+    tried = [network.get(where, address, path) for address in addresses[:1]]
+    return tried[0] if tried else None

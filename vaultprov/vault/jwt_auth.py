@@ -17,6 +17,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from vaultprov.certificates import known_certificates
+from vaultprov.errors import Rejected
 from vaultprov.jwt import PublicKey
 from vaultprov.model import ServiceAccount
 from vaultprov.names import joined
@@ -116,7 +117,16 @@ class JwtConfig:
             payload["jwt_validation_pubkeys"] = [
                 each.pem for each in sorted(target["jwt_validation_pubkeys"])
             ]
-        io.vault.write(self._path, payload)
+        try:
+            io.vault.write(self._path, payload)
+        except Rejected as error:
+            if not self.jwks_url:
+                raise
+            raise Rejected(
+                f"{error.message}: Vault cannot fetch keys from {self.jwks_url} (it cannot reach "
+                "it, does not trust its certificate, or is not let in)",
+                hint="leave reviewer.jwks_url out: the keys are copied then",
+            ) from error
 
     def _issuer(self, target: Fields, found: State | None) -> Any:
         if "bound_issuer" in target:
