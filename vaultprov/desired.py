@@ -95,14 +95,25 @@ def _required(onboarding: Onboarding) -> Iterable[Resource]:
 def _policies(onboarding: Onboarding) -> Iterable[Resource]:
     names = Names.of(onboarding)
     folder = policy_folder(onboarding.policy_set, onboarding.policy_dir)
-    narrow = onboarding.scope is Scope.CLUSTER
     values = {
         "env": onboarding.env,
         "cluster": onboarding.cluster,
         "kv_mount": onboarding.kv_mount,
-        "scope_path": f"{onboarding.env}/{onboarding.cluster}" if narrow else onboarding.env,
     }
     patterns = onboarding.names
+    if onboarding.team:
+        namespaces = sorted({account.namespace for account in onboarding.service_accounts})
+
+        def of_team(template: str, pattern: str) -> str:
+            each = (values | {"namespace": namespace} for namespace in namespaces)
+            return "\n".join(_rendered(folder / template, one, pattern) for one in each)
+
+        yield Policy(names.read_policy, of_team("team-read.hcl", patterns.team_read_policy))
+        if onboarding.oidc.enabled:
+            yield Policy(names.write_policy, of_team("team-write.hcl", patterns.team_write_policy))
+        return
+    narrow = onboarding.scope is Scope.CLUSTER
+    values["scope_path"] = f"{onboarding.env}/{onboarding.cluster}" if narrow else onboarding.env
     read_pattern = patterns.cluster_read_policy if narrow else patterns.read_policy
     yield Policy(names.read_policy, _rendered(folder / "read.hcl", values, read_pattern))
     if onboarding.oidc.enabled:
@@ -128,11 +139,9 @@ def _people(onboarding: Onboarding) -> Iterable[Resource]:
     if not onboarding.oidc.enabled:
         return
     names = Names.of(onboarding)
-    group = Group(
-        names.group,
-        (names.write_policy,),
-        {"responsibility": f"Vault {onboarding.env} Admin"},
-    )
+    team = onboarding.team
+    role = f"Secrets of team {team}" if team else f"Vault {onboarding.env} Admin"
+    group = Group(names.group, (names.write_policy,), {"responsibility": role})
     yield group
     mount = onboarding.oidc.mount
     accessor = Ref(Key("vault/auth", mount), "accessor")

@@ -147,7 +147,7 @@ class Oidc:
 
 @dataclass(frozen=True, slots=True)
 class NamePatterns:
-    """How Vault's objects are called; `{env}` and `{cluster}` are filled in by `names`."""
+    """How Vault's objects are called; `names` fills in `{env}`, `{cluster}` and `{team}`."""
 
     auth_mount: str = "{cluster}-k8s"
     jwt_auth_mount: str = "{cluster}-jwt"
@@ -157,11 +157,18 @@ class NamePatterns:
     write_policy: str = "{env}-kv-rw"
     group: str = "vault-admins-{env}"
     provisioner_policy: str = "vaultprov-provisioner"
+    team_role: str = "{team}"
+    team_read_policy: str = "{env}-{cluster}-{team}-kv-r"
+    team_write_policy: str = "{env}-{cluster}-{team}-kv-rw"
 
     def __post_init__(self) -> None:
         for pattern in fields(self):
             value: str = getattr(self, pattern.name)
             rest = value.replace("{env}", "e").replace("{cluster}", "c")
+            if pattern.name.startswith("team_"):
+                if "{team}" not in value:
+                    raise ConfigError(f"names.{pattern.name} {value!r} must hold {{team}}")
+                rest = rest.replace("{team}", "t")
             vault_path(rest, f"names.{pattern.name}")
             if "/" in rest and pattern.name not in ("auth_mount", "jwt_auth_mount"):
                 raise ConfigError(f"names.{pattern.name} {value!r} must not hold a slash")
@@ -289,8 +296,15 @@ class Onboarding:
     store: Store = field(default_factory=Store)
     egress: Egress = field(default_factory=Egress)
     exclusive: bool = False  # own the role's bound names and namespaces instead of adding to them
+    team: str = ""  # the OIDC group of a team, whose part of the cluster this is; "" for the whole
 
     def __post_init__(self) -> None:
+        if self.team and not _VAULT_SEGMENT.fullmatch(self.team):
+            raise ConfigError(
+                f"the group {self.team!r} cannot be part of a policy's name: letters, digits, "
+                "'_', '-' and '.' only",
+                hint="give the group another name at the OIDC provider",
+            )
         dns_label(self.env, "environment")
         dns_label(self.cluster, "cluster")
         vault_path(self.kv_mount, "KV mount")

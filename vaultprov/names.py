@@ -29,8 +29,10 @@ class Names:
         """The names for this environment and cluster. Vault lower-cases role and policy names."""
 
         def fill(pattern: str, what: str) -> str:
-            filled = pattern.replace("{env}", onboarding.env)
-            return vault_path(filled.replace("{cluster}", onboarding.cluster), what)
+            values = {"env": onboarding.env, "cluster": onboarding.cluster, "team": onboarding.team}
+            for name, value in values.items():
+                pattern = pattern.replace(f"{{{name}}}", value)
+            return vault_path(pattern, what)
 
         patterns = onboarding.names
         narrow = onboarding.scope is Scope.CLUSTER
@@ -39,16 +41,26 @@ class Names:
         read, retired = patterns.read_policy, patterns.cluster_read_policy
         if narrow:
             read, retired = retired, read
+        role, write, group = patterns.role, patterns.write_policy, patterns.group
+        if onboarding.team:
+            role, write, group = patterns.team_role, patterns.team_write_policy, "{team}"
+            read = retired = patterns.team_read_policy
         return cls(
             auth_mount=fill(mount, "auth mount"),
-            role=fill(patterns.role, "role").lower(),
+            role=fill(role, "role").lower(),
             read_policy=fill(read, "policy").lower(),
-            write_policy=fill(patterns.write_policy, "policy").lower(),
-            group=fill(patterns.group, "group"),
+            write_policy=fill(write, "policy").lower(),
+            group=fill(group, "group"),
             provisioner_policy=fill(patterns.provisioner_policy, "policy").lower(),
             reviewer_secret=token_secret_name(onboarding.reviewer.account),
             retired_read_policy=fill(retired, "policy").lower(),
         )
+
+
+def home(onboarding: Onboarding, account: ServiceAccount) -> str:
+    """Where the secrets of a workload lie below the key-value mount."""
+    own = (account.namespace,) if onboarding.team else ()
+    return joined(onboarding.env, onboarding.cluster, *own)
 
 
 def reviewer_binding(account: ServiceAccount) -> str:

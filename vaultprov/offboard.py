@@ -29,7 +29,7 @@ from vaultprov.removal import (
 from vaultprov.resource import Io, Resource
 from vaultprov.retry import Budget
 from vaultprov.run import OnPlan, Outcome, Request, planned, refusal, servers, world_of
-from vaultprov.usage import check_cluster, dependants, shared, tokens
+from vaultprov.usage import check_cluster, dependants, other_roles, shared, tokens
 from vaultprov.verify import credentials, refused
 
 _NO_CREDENTIAL = Secret("no-credential")  # what a login is tried with when no account is at hand
@@ -97,7 +97,9 @@ def _resources(
             notes.append(f"kept: {others.environment}")
         else:
             resources += of_environment(onboarding)
-        notes.append(tokens(io, Names.of(onboarding).auth_mount))
+        names = Names.of(onboarding)
+        notes.append(tokens(io, names.auth_mount))
+        notes += other_roles(io, names.auth_mount, names.role)
     if request.only is not Only.VAULT:
         world = world_of(request, io, network)
         notes += dependants(world)

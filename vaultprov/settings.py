@@ -358,6 +358,16 @@ SETTINGS: tuple[Setting, ...] = (
         "vaultprov-provisioner",
         "policy that is enough to run vaultprov",
     ),
+    Setting("names.team_role", _text, "{team}", "role of a team's workloads"),
+    Setting(
+        "names.team_read_policy",
+        _text,
+        "{env}-{cluster}-{team}-kv-r",
+        "policy of a team's workloads",
+    ),
+    Setting(
+        "names.team_write_policy", _text, "{env}-{cluster}-{team}-kv-rw", "policy of its people"
+    ),
     Setting("argocd.repo_url", _text, None, "repository that Argo CD follows"),
     Setting("argocd.target_revision", _text, "HEAD", "its branch or revision"),
     Setting("argocd.project", _text, "cluster-management", "Argo CD's project"),

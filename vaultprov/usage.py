@@ -166,6 +166,20 @@ def tokens(io: Io, mount: str) -> str:
     return f"{count} tokens end with the mount" if count != 1 else "1 token ends with the mount"
 
 
+def other_roles(io: Io, mount: str, own: str) -> tuple[str, ...]:
+    """The roles of teams and others that end with the mount, as a sentence if there are any."""
+    path = joined("auth", mount, "role")
+    try:
+        found = [str(name) for name in (io.vault.list(path) or {}).get("keys") or ()]
+    except Denied:
+        return (f"which other roles end with the mount is not known (needs list on {path}/)",)
+    names = [name for name in found if name != own]
+    if not names:
+        return ()
+    stay = "their policies and groups stay (vaultprov team offboard takes a team's away before)"
+    return (f"roles of others that end with the mount: {_some(names)}; {stay}",)
+
+
 def check_cluster(onboarding: Onboarding, io: Io, cluster_uid: str) -> None:
     """Raises Refused if the mount is another cluster's than the one at hand."""
     entry = find_mount(io, Names.of(onboarding).auth_mount)

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from vaultprov.errors import ConfigError, Denied, Error, LoginFailed, Rejected
 from vaultprov.jwt import claims
 from vaultprov.model import Onboarding, ReviewerMode, Scope, ServiceAccount
-from vaultprov.names import Names, joined
+from vaultprov.names import Names, home, joined
 from vaultprov.redact import Secret
 from vaultprov.resource import Io, VaultPort
 from vaultprov.retry import Budget
@@ -82,13 +82,16 @@ def reads(
     onboarding: Onboarding, account: ServiceAccount, session: VaultPort, budget: Budget
 ) -> list[Check]:
     """What the session may read, and what it must not."""
-    mount, env = onboarding.kv_mount, onboarding.env
-    narrow = onboarding.scope is Scope.CLUSTER
-    home = joined(mount, env, onboarding.cluster)
-    allowed = joined(mount, "data", env, onboarding.cluster, _PROBE)
-    beyond = [joined(mount, "data", f"not-{env}", _PROBE)]
-    if narrow:
-        beyond.append(joined(mount, "data", env, f"not-{onboarding.cluster}", _PROBE))
+    mount, env, cluster = onboarding.kv_mount, onboarding.env, onboarding.cluster
+    own = home(onboarding, account)
+    allowed = joined(mount, "data", own, _PROBE)
+    elsewhere, others = [f"not-{env}"], "environment"
+    if onboarding.scope is Scope.CLUSTER or onboarding.team:
+        elsewhere, others = [*elsewhere, joined(env, f"not-{cluster}")], "cluster or environment"
+    if onboarding.team:
+        not_ours = joined(env, cluster, f"not-{account.namespace}")
+        elsewhere, others = [*elsewhere, not_ours], "team, cluster or environment"
+    beyond = [joined(mount, "data", path, _PROBE) for path in elsewhere]
     with ThreadPoolExecutor(3) as pool:
         may = [
             pool.submit(budget.call, lambda path=path: _can_read(session, path))
@@ -99,13 +102,13 @@ def reads(
     seen = [path for path, trespass in zip(beyond, trespasses, strict=True) if trespass]
     return [
         check(
-            f"{account} may read {home}/",
+            f"{account} may read {joined(mount, own)}/",
             ok=sees,
             trouble=f"the token's policies {held} do not allow {allowed}",
             hint=f"vault policy read {Names.of(onboarding).read_policy}",
         ),
         check(
-            f"{account} may not read another {'cluster or ' if narrow else ''}environment",
+            f"{account} may not read another {others}",
             ok=not seen,
             detail="refused, as it must be",
             trouble=f"the token may read {', '.join(seen)}",

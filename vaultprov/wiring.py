@@ -121,6 +121,8 @@ def _request(
         options.get("cluster") or _SITE,
         exclusive=options.get("exclusive", False),
     )
+    if options.get("team"):
+        onboarding = replace(onboarding, team=options["team"])
     flags = {"--adopt": options.get("adopt"), "--replace-cluster": options.get("replace_cluster")}
     request = Request(
         command,

@@ -101,6 +101,11 @@ class Clinic:
         data: dict[str, Any] = self.vault.read(path)["data"]
         return data
 
+    def find(self, path: str) -> dict[str, Any] | None:
+        """What Vault has there; None when absent."""
+        answer = self.vault.read(path)
+        return None if answer is None else dict(answer["data"])
+
     def config(self, **changes: Any) -> None:
         """Writes the auth config by hand, reviewer JWT and all, with these fields changed."""
         found = self.read("auth/smaug-k8s/config")

@@ -23,6 +23,7 @@ from vaultprov.cli.offboarding import offboard
 from vaultprov.cli.onboarding import bootstrap, onboard, plan, status
 from vaultprov.cli.rendering import render
 from vaultprov.cli.rotating import rotate
+from vaultprov.cli.teams import team
 from vaultprov.errors import Bug, ConfigError, Error
 
 
@@ -102,8 +103,8 @@ def demo(*, keep: bool) -> int:
 
 
 COMMANDS = (
-    onboard, plan, status, bootstrap, verify, doctor, explain, advise, namespace, rotate, offboard,
-    render, config,
+    onboard, plan, status, bootstrap, verify, doctor, explain, advise, namespace, team, rotate,
+    offboard, render, config,
 )  # fmt: skip
 for command in COMMANDS:
     cli.add_command(command)

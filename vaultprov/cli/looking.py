@@ -10,6 +10,7 @@ from typing import Any
 import click
 
 from vaultprov.cli.options import CLUSTER, OUTPUT, SITE, VAULT, echo, options, warn
+from vaultprov.cli.outcome import ended
 from vaultprov.errors import ConfigError
 
 
@@ -47,7 +48,7 @@ from vaultprov.errors import ConfigError
 def verify(**given: Any) -> int:
     """Prove what a workload can do and what it cannot, by doing it as External Secrets would."""
     from vaultprov.names import Names
-    from vaultprov.report import document, human, terminal
+    from vaultprov.report import human
     from vaultprov.run import Proof
     from vaultprov.run import verify as prove
     from vaultprov.wiring import wired
@@ -58,13 +59,7 @@ def verify(**given: Any) -> int:
             group = Names.of(request.onboarding).group
         proof = Proof(group, given["touch_store"], given["patience"])
         outcome = prove(request, proof, io, budget)
-    if given["output"] == "json":
-        click.echo(document.text(document.document(outcome)))
-    else:
-        terminal.show(human.proof_lines(outcome), sys.stdout)
-    if outcome.error is not None:
-        terminal.show(human.error_lines(outcome.error), sys.stderr)
-    return outcome.exit_code
+    return ended(outcome, given["output"], human.proof_lines)
 
 
 _VANTAGE = options(

@@ -5,16 +5,12 @@ from __future__ import annotations
 import json
 import os
 import sys
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import click
 
-from vaultprov.cli.confirming import confirm
 from vaultprov.cli.options import CLUSTER, OUTPUT, SITE, VAULT, options, warn
-
-if TYPE_CHECKING:
-    from vaultprov.plan import Plan
-    from vaultprov.run import Outcome
+from vaultprov.cli.outcome import ended, shown
 
 _CONTEXT = click.option(
     "--context", "kubernetes__context", help="Kubeconfig context (default: the current one)."
@@ -67,28 +63,13 @@ def _change(given: dict[str, Any], *, add: bool) -> int:
     from vaultprov.clients.network import SocketNetwork
     from vaultprov.model import dns_label
     from vaultprov.namespaces import change
-    from vaultprov.report import document, human, terminal
     from vaultprov.wiring import wired
 
-    as_json = given["output"] == "json"
     names = [dns_label(each, "namespace") for each in dict.fromkeys(given["namespaces"])]
-
-    def on_plan(made: Plan, planned: Outcome) -> None:
-        if not as_json:
-            terminal.show(human.plan_lines(made, planned), sys.stdout)
-        if not add and made.changes and not made.refused() and not given["yes"]:
-            confirm(given["cluster"], as_json=as_json)
-
+    on_plan = shown(given["output"], "" if add or given["yes"] else given["cluster"])
     command = "namespace add" if add else "namespace remove"
     with wired(command, given, os.environ, warn) as (request, io, budget):
         outcome = change(
             request, names, io, budget, add=add, network=SocketNetwork(), on_plan=on_plan
         )
-    if as_json:
-        click.echo(document.text(document.document(outcome)))
-    else:
-        terminal.show(human.outcome_lines(outcome), sys.stdout)
-    if outcome.error is not None:
-        told = not as_json and any(r.error is outcome.error for r in outcome.results)
-        terminal.show(human.error_lines(outcome.error, told=told), sys.stderr)
-    return outcome.exit_code
+    return ended(outcome, given["output"])

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import click
 
@@ -19,10 +19,7 @@ from vaultprov.cli.options import (
     options,
     warn,
 )
-
-if TYPE_CHECKING:
-    from vaultprov.plan import Plan
-    from vaultprov.run import Outcome
+from vaultprov.cli.outcome import ended, shown
 
 
 @click.command()
@@ -65,16 +62,12 @@ def bootstrap(**given: Any) -> int:
 
 def _run(command: str, given: dict[str, Any], *, write: bool) -> int:
     from vaultprov.clients.network import SocketNetwork
-    from vaultprov.report import document, human, terminal
+    from vaultprov.report import human, terminal
     from vaultprov.run import execute
     from vaultprov.wiring import wired
 
-    as_json, short = given["output"] == "json", command == "status"
-
-    def on_plan(made: Plan, planned: Outcome) -> None:
-        if not as_json and not short:
-            terminal.show(human.plan_lines(made, planned), sys.stdout)
-
+    short = command == "status"
+    on_plan = shown(given["output"], quiet=short)
     with (
         wired(command, given, os.environ, warn) as (request, io, budget),
         terminal.progress(sys.stderr) as spinner,
@@ -88,13 +81,6 @@ def _run(command: str, given: dict[str, Any], *, write: bool) -> int:
             on_plan=on_plan,
             on_event=lambda result: spinner.update(human.result_event(result)),
         )
-    if as_json:
-        click.echo(document.text(document.document(outcome)))
-    else:
-        lines = human.status_lines(outcome) if short else human.outcome_lines(outcome)
-        terminal.show(lines, sys.stdout)
-    if outcome.error is not None:
-        told = not as_json and any(r.error is outcome.error for r in outcome.results)
-        terminal.show(human.error_lines(outcome.error, told=told), sys.stderr)
-    pending = given.get("detailed_exitcode") and outcome.exit_code == 0 and outcome.changed
-    return 5 if pending else outcome.exit_code
+    code = ended(outcome, given["output"], human.status_lines if short else None)
+    pending = given.get("detailed_exitcode") and code == 0 and outcome.changed
+    return 5 if pending else code

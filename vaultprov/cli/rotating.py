@@ -9,6 +9,7 @@ from typing import Any
 import click
 
 from vaultprov.cli.options import CLUSTER, OUTPUT, SITE, VAULT, options, warn
+from vaultprov.cli.outcome import ended
 
 
 @click.command()
@@ -47,7 +48,7 @@ def rotate(**given: Any) -> int:
     """
     from vaultprov.clients.network import SocketNetwork
     from vaultprov.model import seconds
-    from vaultprov.report import document, human, terminal
+    from vaultprov.report import human, terminal
     from vaultprov.rotate import rotate as renew
     from vaultprov.wiring import wired
 
@@ -65,10 +66,4 @@ def rotate(**given: Any) -> int:
             within=within,
             on_event=lambda result: spinner.update(human.result_event(result)),
         )
-    if given["output"] == "json":
-        click.echo(document.text(document.document(outcome)))
-    else:
-        terminal.show(human.rotation_lines(outcome), sys.stdout)
-    if outcome.error is not None:
-        terminal.show(human.error_lines(outcome.error), sys.stderr)
-    return outcome.exit_code
+    return ended(outcome, given["output"], human.rotation_lines)

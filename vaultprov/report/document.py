@@ -24,6 +24,7 @@ def document(outcome: Outcome) -> dict[str, Any]:
         "command": request.command,
         "env": None if site_wide else request.onboarding.env,
         "cluster": None if site_wide else request.onboarding.cluster,
+        **({"team": request.onboarding.team} if request.onboarding.team else {}),
         "ok": outcome.exit_code == 0,
         "changed": outcome.changed,
         "condition": outcome.condition,

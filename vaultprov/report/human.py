@@ -78,7 +78,7 @@ def outcome_lines(outcome: Outcome) -> Iterator[str]:
         yield f"Applied: {', '.join(parts)}"
     elif outcome.results and not counts[Status.REFUSED] and not counts[Status.PLANNED]:
         yield "Nothing to do: everything is in place, nothing was written"
-    elif outcome.request.command == "offboard" and outcome.error is None:
+    elif outcome.request.command.endswith("offboard") and outcome.error is None:
         yield "Nothing to do: nothing of it is left, nothing was removed"
     for result in outcome.results:
         if result.error is not None:
@@ -137,7 +137,8 @@ def subject(request: Request) -> str:
     if request.command == "bootstrap":
         return "the site"
     half = "" if request.only == "both" else f" ({request.only} only)"
-    return f"environment {request.onboarding.env}, cluster {request.onboarding.cluster}{half}"
+    team = f", team {request.onboarding.team}" if request.onboarding.team else ""
+    return f"environment {request.onboarding.env}, cluster {request.onboarding.cluster}{team}{half}"
 
 
 def shown(value: object) -> str:

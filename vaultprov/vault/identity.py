@@ -29,11 +29,15 @@ _MARK = ("managed-by", "vaultprov")
 
 @dataclass(frozen=True, slots=True)
 class Group:
-    """An external identity group. Policies and metadata that others added stay."""
+    """An external identity group. Policies and metadata that others added stay.
+
+    retired: policies of ours that it must no longer have.
+    """
 
     name: str
     policies: tuple[str, ...]
     metadata: Mapping[str, str]
+    retired: tuple[str, ...] = ()
     after: tuple[Key, ...] = ()
     required: str = ""
 
@@ -45,7 +49,10 @@ class Group:
         return State(
             {
                 "type": "external",
-                "policies": AtLeast(frozenset(name.lower() for name in self.policies)),
+                "policies": AtLeast(
+                    frozenset(name.lower() for name in self.policies),
+                    without=frozenset(name.lower() for name in self.retired),
+                ),
                 "metadata": AtLeast(dict(self.metadata)),
             }
         )

@@ -1,0 +1,3 @@
+path "$kv_mount/data/$env/$cluster/$namespace/*" {
+  capabilities = ["read", "list"]
+}

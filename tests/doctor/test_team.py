@@ -1,0 +1,156 @@
+"""team onboard, team offboard: namespaces of a cluster for the people of a group."""
+
+from __future__ import annotations
+
+import pytest
+
+from tests.conftest import Result
+from tests.doctor.conftest import STORE, Clinic
+from vaultprov.vault.hcl import meaning
+
+ROLE = "auth/smaug-k8s/role/dragons"
+PEOPLE, WORKLOADS = "moc-smaug-dragons-kv-rw", "moc-smaug-dragons-kv-r"
+READ = "create, read, update, patch, delete"
+
+
+@pytest.fixture
+def spaces(clinic: Clinic) -> Clinic:
+    """With the namespaces lair and hoard."""
+    for name in ("lair", "hoard"):
+        metadata = {"name": name}
+        clinic.cluster.apply({"apiVersion": "v1", "kind": "Namespace", "metadata": metadata})
+    return clinic
+
+
+def team(clinic: Clinic, verb: str, *words: str) -> Result:
+    return clinic.run(f"team {verb}", "--group", "dragons", *words)
+
+
+def onboarded(clinic: Clinic, *namespaces: str) -> Result:
+    done = team(clinic, "onboard", *(w for each in namespaces for w in ("--namespace", each)))
+    assert done.code == 0, done.out + done.err
+    return done
+
+
+def rules(clinic: Clinic, policy: str) -> dict[str, str]:
+    return dict(meaning(clinic.read(f"sys/policies/acl/{policy}")["policy"]))
+
+
+def store(namespace: str) -> tuple[str, str, str, str]:
+    return ("external-secrets.io/v1", "SecretStore", namespace, "vault")
+
+
+def account(namespace: str) -> tuple[str, str, str, str]:
+    return ("v1", "ServiceAccount", namespace, "vault-secret-fetcher")
+
+
+def test_the_team_gets_its_namespaces_and_nothing_beside_them(spaces: Clinic) -> None:
+    done = onboarded(spaces, "lair")
+    assert "may not read another team, cluster or environment" in done.out
+    assert rules(spaces, WORKLOADS) == {
+        "k8s_secrets/data/moc/smaug/lair/*": "read",
+        "k8s_secrets/metadata/moc/smaug/lair/*": "read, list",
+    }
+    people = rules(spaces, PEOPLE)
+    assert people["k8s_secrets/data/moc/smaug/lair/*"] == READ
+    assert all("/moc/smaug/lair/" in path for path in people)
+    group = spaces.read("identity/group/name/dragons")
+    assert group["type"] == "external"
+    assert group["policies"] == [PEOPLE]
+    assert group["alias"]["mount_path"] == "auth/oidc/"
+    assert spaces.read(ROLE)["bound_service_account_namespaces"] == ["lair"]
+    assert spaces.condition(store("lair"))["status"] == "True"
+    again = team(spaces, "onboard", "--namespace", "lair", "--output", "json")
+    assert again.document["changed"] is False
+    assert again.document["team"] == "dragons"
+    assert spaces.run("plan", "--output", "json").actions() == {}, "the cluster's own is as it was"
+
+
+def test_a_further_namespace_is_added_to_the_others(spaces: Clinic) -> None:
+    onboarded(spaces, "lair")
+    onboarded(spaces, "hoard")
+    assert set(spaces.read(ROLE)["bound_service_account_namespaces"]) == {"lair", "hoard"}
+    assert {path.split("/")[4] for path in rules(spaces, PEOPLE)} == {"lair", "hoard"}
+
+
+def test_one_namespace_is_taken_back(spaces: Clinic) -> None:
+    onboarded(spaces, "lair", "hoard")
+    done = team(spaces, "offboard", "--namespace", "hoard", "--yes")
+    assert done.code == 0, done.out + done.err
+    assert "hoard/vault-secret-fetcher is refused" in done.out
+    assert spaces.read(ROLE)["bound_service_account_namespaces"] == ["lair"]
+    assert {path.split("/")[4] for path in rules(spaces, PEOPLE)} == {"lair"}
+    assert spaces.absent(store("hoard"))
+    assert not spaces.absent(store("lair"))
+
+
+def test_with_the_last_namespace_all_of_it_goes_and_nothing_else(spaces: Clinic) -> None:
+    onboarded(spaces, "lair", "hoard")
+    asked = team(spaces, "offboard")
+    assert asked.code == 6
+    assert "--yes" in asked.err
+    done = team(spaces, "offboard", "--yes")
+    assert done.code == 0, done.out + done.err
+    for path in (ROLE, "identity/group/name/dragons", f"sys/policies/acl/{PEOPLE}"):
+        assert spaces.find(path) is None, path
+    for namespace in ("lair", "hoard"):
+        assert spaces.absent(store(namespace))
+        assert spaces.absent(account(namespace))
+    assert not spaces.absent(STORE)
+    assert spaces.run("plan", "--output", "json").actions() == {}
+    again = team(spaces, "offboard", "--yes")
+    assert again.code == 0, again.out + again.err
+    assert "nothing was removed" in again.out
+
+
+def test_a_group_with_other_policies_keeps_them(spaces: Clinic) -> None:
+    """It may be the same team's on another cluster."""
+    onboarded(spaces, "lair")
+    spaces.write("identity/group", name="dragons", policies=[PEOPLE, "osc-other-dragons-kv-rw"],
+                 metadata={"managed-by": "vaultprov"})  # fmt: skip
+    done = team(spaces, "offboard", "--yes")
+    assert done.code == 0, done.out + done.err
+    assert spaces.read("identity/group/name/dragons")["policies"] == ["osc-other-dragons-kv-rw"]
+    assert spaces.find(f"sys/policies/acl/{PEOPLE}") is None
+
+
+def test_an_account_that_the_clusters_role_needs_stays(spaces: Clinic) -> None:
+    assert spaces.run("namespace add", "lair").code == 0
+    onboarded(spaces, "lair")
+    done = team(spaces, "offboard", "--yes")
+    assert done.code == 0, done.out + done.err
+    assert "kept: the ServiceAccount in lair" in done.out
+    assert not spaces.absent(account("lair"))
+
+
+def test_a_group_of_others_is_not_taken_over(spaces: Clinic) -> None:
+    spaces.write("identity/group", name="dragons", type="external", policies=["theirs"])
+    refused = team(spaces, "onboard", "--namespace", "lair")
+    assert refused.code == 6
+    assert "--adopt" in refused.err
+    assert spaces.find(ROLE) is None
+    done = team(spaces, "onboard", "--namespace", "lair", "--adopt")
+    assert done.code == 0, done.out + done.err
+    assert set(spaces.read("identity/group/name/dragons")["policies"]) == {"theirs", PEOPLE}
+
+
+def test_offboarding_the_cluster_tells_of_the_team_and_takes_its_stores(spaces: Clinic) -> None:
+    onboarded(spaces, "lair")
+    done = spaces.run("offboard", "--yes")
+    assert done.code == 0, done.out + done.err
+    assert "roles of others that end with the mount: dragons" in done.out
+    assert spaces.absent(store("lair"))
+    assert spaces.absent(account("lair"))
+
+
+def test_a_cluster_that_is_not_onboarded_has_no_teams(spaces: Clinic) -> None:
+    assert spaces.run("offboard", "--yes").code == 0
+    refused = team(spaces, "onboard", "--namespace", "lair")
+    assert refused.code == 6
+    assert "vaultprov onboard --env moc --cluster smaug" in refused.err
+
+
+def test_a_group_that_is_no_name_for_a_policy_is_refused(spaces: Clinic) -> None:
+    refused = spaces.run("team onboard", "--group", "a/b", "--namespace", "lair")
+    assert refused.code == 2
+    assert "'a/b'" in refused.err

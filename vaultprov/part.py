@@ -1,0 +1,205 @@
+"""A part of a cluster's connection: some namespaces, and the role that lets them in.
+
+The role is shared with people who edit it in Vault's own interface, and Vault has no
+compare-and-set: it is read right before it is written, others' names stay, and it is looked at
+again afterwards.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+from vaultprov.apply import OnEvent, Result, Status, apply, check_rights, observe
+from vaultprov.cluster_side import stores
+from vaultprov.desired import Target, onboarding_resources, reviewers
+from vaultprov.doctor.external_secrets import name_of, stores_named
+from vaultprov.doctor.world import World
+from vaultprov.errors import NotConverged
+from vaultprov.kube import objects
+from vaultprov.kube.manifest import Manifest
+from vaultprov.model import Onboarding, ReviewerMode, ServiceAccount, StoreKind
+from vaultprov.names import Names, reviewer_binding
+from vaultprov.plan import Action, make_plan
+from vaultprov.redact import Secret
+from vaultprov.removal import Gone, without_foreign
+from vaultprov.resource import Io, Resource
+from vaultprov.retry import Budget
+from vaultprov.run import OnPlan, Outcome, planned, refusal, stores_ready
+from vaultprov.survey import with_api_audience
+from vaultprov.vault.jwt_auth import JwtRole
+from vaultprov.vault.kubernetes import Role, token_right
+from vaultprov.verify import credentials, prove, refused
+
+AnyRole = Role | JwtRole
+
+_ROUNDS = 3  # how often the role is looked at again
+_PAUSE = 1.0  # seconds before each of them
+
+
+@dataclass(frozen=True, slots=True)
+class Change:
+    """Letting a part in (`add`) or taking it out.
+
+    part: the onboarding of these namespaces alone. role: as it is wanted, or gone. resources: all
+    that is to be done, the role too. notes: what the reader has to know.
+    """
+
+    part: Onboarding
+    role: Resource
+    resources: tuple[Resource, ...]
+    add: bool
+    notes: tuple[str, ...] = ()
+
+
+def of(onboarding: Onboarding, namespaces: Sequence[str]) -> Onboarding:
+    """The onboarding of these namespaces alone: an account of the usual name, a store in each."""
+    name = onboarding.service_accounts[0].name
+    return replace(
+        onboarding,
+        service_accounts=tuple(ServiceAccount(namespace, name) for namespace in namespaces),
+        store=replace(onboarding.store, kind=StoreKind.NAMESPACED),
+        exclusive=False,
+    )
+
+
+def role_of(part: Onboarding, dropped: Sequence[str] = ()) -> AnyRole:
+    """The role as the part wants it. dropped: namespaces that it must no longer let in."""
+    made = onboarding_resources(part, Target())
+    role = next(each for each in made if isinstance(each, Role | JwtRole))
+    if dropped:
+        return replace(role, accounts=(), dropped=tuple(dropped), after=())
+    return replace(role, after=())
+
+
+def carry_out(
+    change: Change,
+    outcome: Outcome,
+    io: Io,
+    budget: Budget,
+    *,
+    world: World,
+    on_plan: OnPlan,
+    on_event: OnEvent,
+) -> Outcome:
+    """Plans it, does it unless `on_plan` raises, and proves it. Raises Error."""
+    observed = observe(change.resources, io, budget)
+    resources, notes = change.resources, change.notes
+    if not change.add:
+        resources, kept = without_foreign(resources, observed)
+        notes += kept
+    plan = make_plan(resources, observed, outcome.request.allow)
+    results = tuple(Result(step, planned(step.action)) for step in plan.steps)
+    outcome = replace(outcome, results=results, notes=notes)
+    on_plan(plan, outcome)
+    if plan.refused():
+        raise refusal(plan)
+    proving = [token_right(account) for account in change.part.service_accounts]
+    budget.call(lambda: check_rights(resources, plan, io, proving))
+    tokens = {} if change.add else credentials(change.part, io)
+    results = apply(resources, plan, observed, io, budget, on_event)
+    failures = [r.error for r in results if r.status is Status.FAILED and r.error]
+    outcome = replace(outcome, results=results, error=failures[0] if failures else None)
+    if failures:
+        return outcome
+    _settled(change.role, io, budget)
+    if change.add:
+        return _let_in(outcome, change, world, io, budget)
+    return _kept_out(outcome, change.part, tokens, io)
+
+
+def in_cluster(part: Onboarding, role: Resource, world: World) -> tuple[Resource, ...]:
+    """What lets the part's namespaces in on the cluster's side; the stores come after the role."""
+    resources: list[Resource] = []
+    for account in part.service_accounts:
+        home = Manifest(
+            objects.bare_namespace(account.namespace),
+            required=f"kubectl create namespace {account.namespace}",
+        )
+        made = Manifest(objects.service_account(account), after=(home.key,))
+        resources += [home, made, *_binding(part, account, made)]
+    ways = (role.key, *(each.key for each in resources))
+    return (*resources, role, *(Manifest(body, after=ways) for body in _stores(part, world)))
+
+
+def _binding(part: Onboarding, account: ServiceAccount, made: Manifest) -> list[Resource]:
+    """In reviewer mode `client` each account reviews itself."""
+    if account not in reviewers(part):
+        return []
+    binding = objects.reviewer_binding(reviewer_binding(account), account)
+    also = objects.binding_rights()
+    return [Manifest(binding, immutable=("roleRef",), also=also, after=(made.key,))]
+
+
+def out_of_cluster(
+    part: Onboarding, role: Resource, world: World, kept: Sequence[str] = ()
+) -> tuple[Resource, ...]:
+    """The same taken away: the role first, so that nobody logs in any more.
+
+    kept: namespaces whose ServiceAccount somebody else needs.
+    """
+    leaving = [each for each in part.service_accounts if each.namespace not in kept]
+    bodies = [*_stores(part, world), *map(objects.service_account, leaving)]
+    if part.reviewer.mode is ReviewerMode.CLIENT:
+        bodies += [objects.reviewer_binding(reviewer_binding(each), each) for each in leaving]
+    return (role, *(Gone(Manifest(body), after=(role.key,)) for body in bodies))
+
+
+def _stores(part: Onboarding, world: World) -> list[dict[str, Any]]:
+    version = (world.store_version() or "").rpartition("/")[2]
+    if not version or not part.store.enabled:
+        return []
+    return stores(with_api_audience(part, world), version)
+
+
+def dependants(world: World, namespaces: Sequence[str]) -> tuple[str, ...]:
+    """The ExternalSecrets that lose their store, as a sentence."""
+    version = world.store_version()
+    if version is None:
+        return ()
+    name = world.case.onboarding.store.name
+    hit = [
+        name_of(body).removeprefix("ExternalSecret ")
+        for namespace in namespaces
+        for body in world.items(version, "ExternalSecret", namespace)
+        if ("SecretStore", name) in stores_named(body)
+    ]
+    told = f"ExternalSecrets that are refreshed no more: {', '.join(hit)}; their Secrets stay"
+    return (told,) if hit else ()
+
+
+def _settled(role: Resource, io: Io, budget: Budget) -> None:
+    """Somebody who read the role before us and writes it now takes our change back: once more.
+
+    Raises NotConverged if they keep doing so.
+    """
+    for _ in range(_ROUNDS):
+        time.sleep(_PAUSE)
+        io.forget()
+        observed = observe((role,), io, budget)
+        plan = make_plan((role,), observed)
+        if plan.steps[0].action is Action.KEEP:
+            return
+        apply((role,), plan, observed, io, budget)
+    raise NotConverged(
+        f"somebody else keeps writing {role.key}, without what was asked for here",
+        hint="find out who, then run the same command again",
+    )
+
+
+def _let_in(outcome: Outcome, change: Change, world: World, io: Io, budget: Budget) -> Outcome:
+    checks = prove(change.part, change.part.audience, io, budget, fresh=True)
+    outcome = replace(outcome, checks=checks)
+    failed = next((check for check in checks if not check.ok), None)
+    if failed is None:
+        return stores_ready(outcome, change.resources, world, io)
+    told = f"not so: {failed.title}: {failed.detail}"
+    return replace(outcome, error=NotConverged(told, hint=failed.hint))
+
+
+def _kept_out(outcome: Outcome, part: Onboarding, tokens: Mapping[str, Secret], io: Io) -> Outcome:
+    names = Names.of(part)
+    checks = tuple(refused(names, who, token, io) for who, token in tokens.items())
+    return replace(outcome, checks=checks)
