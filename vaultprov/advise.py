@@ -49,7 +49,10 @@ class Choice:
 
 @dataclass(frozen=True, slots=True)
 class Advice:
-    """What was seen, a sentence each, every mode, and the one to take (None: none of them)."""
+    """What was seen, a sentence each, every mode, and the one to take (None: none of them).
+
+    now: the mode in use, None for none.
+    """
 
     request: Request
     servers: tuple[str, ...]
@@ -57,6 +60,7 @@ class Advice:
     choices: tuple[Choice, ...]
     best: ReviewerMode | None
     reason: str
+    now: ReviewerMode | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,7 +89,9 @@ def advise(request: Request, io: Io, network: Network) -> Advice:
     seen = _look(request, io, network)
     choices = tuple(_choice(mode, seen) for mode in ReviewerMode)
     best, reason = _best(seen, {choice.mode: choice.fit for choice in choices})
-    return Advice(request, servers(request, io), _told(seen, request), choices, best, reason)
+    return Advice(
+        request, servers(request, io), _told(seen, request), choices, best, reason, seen.now
+    )
 
 
 def _look(request: Request, io: Io, network: Network) -> _Seen:
@@ -181,7 +187,9 @@ def _told(seen: _Seen, request: Request) -> tuple[str, ...]:
     if isinstance(seen.keys, Error):
         told.append(f"the cluster's public keys cannot be read: {seen.keys.message}")
     else:
-        told.append(f"the cluster publishes {len(seen.keys)} public keys, issuer {seen.issuer}")
+        told.append(
+            f"the cluster's public keys can be read ({len(seen.keys)}), issuer {seen.issuer}"
+        )
     if seen.issuer == _SHARED_ISSUER:
         told.append("many clusters have this issuer: a JWT mount must have one cluster's keys only")
     told.append(_open_told(seen.open_keys, request.target.host))

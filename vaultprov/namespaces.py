@@ -47,8 +47,8 @@ def change(
         if add:
             wanted = Change(part, role, parts.in_cluster(part, role, world), add)
         else:
-            gone = parts.out_of_cluster(part, role, world)
-            wanted = Change(part, role, gone, add, parts.dependants(world, namespaces))
+            gone, kept = parts.out_of_cluster(part, role, world)
+            wanted = Change(part, role, gone, add, (*parts.dependants(world, namespaces), *kept))
         outcome = carry_out(
             wanted, outcome, io, budget, world=world, on_plan=on_plan, on_event=on_event
         )
@@ -110,7 +110,8 @@ def standings(request: Request, io: Io, budget: Budget, network: Network) -> tup
     found: dict[str, list[Check]] = {}
     for store in world.all_stores():
         account = store.account
-        if store.mount == role.mount and account is not None and account.namespace:
+        at_role = (store.mount, store.role) == (role.mount, role.name)
+        if at_role and account is not None and account.namespace:
             ready = (store.ready or {}).get("status") == "True"
             found.setdefault(account.namespace, []).append(Check(str(store), ok=ready))
     names = sorted(set(found) | {name for name in bound if "*" not in name})

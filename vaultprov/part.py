@@ -87,6 +87,8 @@ def carry_out(
     """Plans it, does it unless `on_plan` raises, and proves it. Raises Error."""
     observed = observe(change.resources, io, budget)
     resources, notes = change.resources, change.notes
+    if change.add and change.part.store.enabled and not _stores(change.part, world):
+        notes += ("External Secrets is not installed, so no store is made; run this again then",)
     if not change.add:
         resources, kept = without_foreign(resources, observed)
         notes += kept
@@ -134,17 +136,38 @@ def _binding(part: Onboarding, account: ServiceAccount, made: Manifest) -> list[
 
 
 def out_of_cluster(
-    part: Onboarding, role: Resource, world: World, kept: Sequence[str] = ()
-) -> tuple[Resource, ...]:
-    """The same taken away: the role first, so that nobody logs in any more.
+    part: Onboarding, role: Resource, world: World, bound: Sequence[str] = ()
+) -> tuple[tuple[Resource, ...], tuple[str, ...]]:
+    """The same taken away: the role first, so that nobody logs in any more. And what stays.
 
-    kept: namespaces whose ServiceAccount somebody else needs.
+    bound: namespaces whose ServiceAccount another role lets in as well.
     """
-    leaving = [each for each in part.service_accounts if each.namespace not in kept]
-    bodies = [*_stores(part, world), *map(objects.service_account, leaving)]
+    names = Names.of(part)
+    foreign = {
+        (store.namespace, store.name): store
+        for store in world.all_stores()
+        if store.namespace and store.logs_in
+        if (store.mount, store.role) != (names.auth_mount, names.role)
+    }
+    in_use = {namespace for namespace, _ in foreign} | set(bound)
+    leaving = [each for each in part.service_accounts if each.namespace not in in_use]
+    staying = [each for each in part.service_accounts if each.namespace in in_use]
+    wanted = {_place(body): body for body in _stores(part, world)}
+    bodies = [body for place, body in wanted.items() if place not in foreign]
+    bodies += map(objects.service_account, leaving)
     if part.reviewer.mode is ReviewerMode.CLIENT:
         bodies += [objects.reviewer_binding(reviewer_binding(each), each) for each in leaving]
-    return (role, *(Gone(Manifest(body), after=(role.key,)) for body in bodies))
+    notes = [
+        f"kept: {foreign[place]}, which logs in as {foreign[place].role}"
+        for place in wanted
+        if place in foreign
+    ]
+    notes += [f"kept: ServiceAccount {each}, with which others log in, too" for each in staying]
+    return (role, *(Gone(Manifest(body), after=(role.key,)) for body in bodies)), tuple(notes)
+
+
+def _place(body: Mapping[str, Any]) -> tuple[str, str]:
+    return body["metadata"]["namespace"], body["metadata"]["name"]
 
 
 def _stores(part: Onboarding, world: World) -> list[dict[str, Any]]:

@@ -87,17 +87,14 @@ def offboard(
             gone, notes = _out_of_vault(team, io, budget)
             return Change(team, last, (last, *gone), add=False, notes=notes)
         part = parts.of(team, leaving)
-        shared = _shared(request, leaving, io, budget)
-        notes = (*parts.dependants(world, leaving), *(f"kept: {each}" for each in shared.values()))
-        if staying:
-            smaller = [each for each in _in_vault(parts.of(team, staying)) if _is_policy(each)]
-            less = parts.role_of(part, dropped=leaving)
-            gone = parts.out_of_cluster(part, less, world, tuple(shared))
-            return Change(part, less, (*gone, *smaller), add=False, notes=notes)
-        last = Gone(role)
-        gone = parts.out_of_cluster(part, last, world, tuple(shared))
-        people, more = _out_of_vault(part, io, budget)
-        return Change(part, last, (*gone, *people), add=False, notes=(*notes, *more))
+        less: Resource = parts.role_of(part, dropped=leaving) if staying else Gone(role)
+        also = _bound_by_the_cluster(team, leaving, io, budget)
+        gone, kept = parts.out_of_cluster(part, less, world, also)
+        rest, more = (
+            _policies(parts.of(team, staying)) if staying else _out_of_vault(part, io, budget)
+        )
+        notes = (*parts.dependants(world, leaving), *kept, *more)
+        return Change(part, less, (*gone, *rest), add=False, notes=notes)
 
     return _carried_out(change, request, io, budget, network, on_plan, on_event)
 
@@ -144,8 +141,9 @@ def _in_vault(part: Onboarding) -> list[Resource]:
     return [each for each in made if not isinstance(each, of_logins)]
 
 
-def _is_policy(resource: Resource) -> bool:
-    return isinstance(resource, Policy)
+def _policies(part: Onboarding) -> tuple[tuple[Resource, ...], tuple[str, ...]]:
+    """The team's policies for the namespaces that it keeps; there is nothing to tell of them."""
+    return tuple(each for each in _in_vault(part) if isinstance(each, Policy)), ()
 
 
 def _namespaces(role: State | None) -> set[str]:
@@ -162,13 +160,12 @@ def _with_stores(world: World, mount: str, role: str) -> set[str]:
     }
 
 
-def _shared(request: Request, leaving: Sequence[str], io: Io, budget: Budget) -> dict[str, str]:
-    """Namespaces whose ServiceAccount the cluster's own role lets in as well, with a sentence."""
-    role = parts.role_of(parts.of(replace(request.onboarding, team=""), leaving))
-    both = _namespaces(observe((role,), io, budget)[role.key]) & set(leaving)
-    return {
-        each: f"the ServiceAccount in {each}, which {role.key} lets in" for each in sorted(both)
-    }
+def _bound_by_the_cluster(
+    team: Onboarding, leaving: Sequence[str], io: Io, budget: Budget
+) -> tuple[str, ...]:
+    """Namespaces that the cluster's own role lets in as well."""
+    role = parts.role_of(parts.of(replace(team, team=""), leaving))
+    return tuple(_namespaces(observe((role,), io, budget)[role.key]) & set(leaving))
 
 
 def _out_of_vault(

@@ -119,8 +119,21 @@ def test_an_account_that_the_clusters_role_needs_stays(spaces: Clinic) -> None:
     onboarded(spaces, "lair")
     done = team(spaces, "offboard", "--yes")
     assert done.code == 0, done.out + done.err
-    assert "kept: the ServiceAccount in lair" in done.out
+    assert "kept: ServiceAccount lair/vault-secret-fetcher" in done.out
     assert not spaces.absent(account("lair"))
+
+
+def test_what_the_team_uses_outlives_the_namespaces_other_part(spaces: Clinic) -> None:
+    assert spaces.run("namespace add", "lair").code == 0
+    onboarded(spaces, "lair")
+    listed = spaces.run("namespace list")
+    assert "nothing uses it: no store logs in from here" in listed.out
+    done = spaces.run("namespace remove", "lair", "--yes")
+    assert done.code == 0, done.out + done.err
+    assert "kept: SecretStore lair/vault, which logs in as dragons" in done.out
+    assert not spaces.absent(account("lair"))
+    spaces.looked_at(store("lair"))
+    assert spaces.condition(store("lair"))["status"] == "True"
 
 
 def test_a_group_of_others_is_not_taken_over(spaces: Clinic) -> None:

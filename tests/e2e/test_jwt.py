@@ -89,13 +89,13 @@ def test_keys_with_which_no_login_works_are_not_kept(by_keys: Lab) -> None:
 
 def test_the_mode_is_changed_both_ways_without_a_failed_login(onboarded: Lab) -> None:
     """Each mode has a mount of its own, and the old one stays until it is taken away."""
-    with load(onboarded) as refused:
+    with load(onboarded) as seen:
         done = onboarded.onboard("--reviewer", "jwt")
         assert done.code == 0, done.out + done.err
         assert "auth/smaug-k8s lets this cluster in, too" in done.out
         assert "a run without --reviewer goes back to it" in done.out
         assert logs_in(onboarded)
-    assert refused == []
+    assert seen.refused == []
     mode(onboarded, "jwt")
     gone = onboarded.run("offboard", *WHO, "--reviewer", "secret", "--yes", "--output", "json")
     assert gone.code == 0, gone.out + gone.err

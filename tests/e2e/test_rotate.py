@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import itertools
 import signal
 import threading
 import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
+from dataclasses import dataclass, field
 
 import hvac.exceptions
 import pytest
@@ -17,7 +20,7 @@ from tests.e2e.test_faults import Nth
 from tests.e2e.worlds import kubernetes, login, reviewer_token, vault_read, watched, workload_token
 from vaultprov.certificates import fingerprints
 from vaultprov.devenv.certificates import serving_certificate
-from vaultprov.devenv.proxy import Fault
+from vaultprov.devenv.proxy import Exchange, Fault
 
 COMMAND = ("rotate", "--env", "moc", "--cluster", "smaug")
 WRITES = 14  # of an undisturbed rotation in mode secret, which the first test keeps true
@@ -165,42 +168,110 @@ def test_a_lost_answer_leaves_what_works(onboarded: Lab, number: int) -> None:
     assert secrets(onboarded) == {"eso-vault-auth-token"}
 
 
+class NthRequest:
+    """A fault at the nth request of all, questions and reads as well, to whichever server."""
+
+    def __init__(self, number: int, fault: Fault | None) -> None:
+        self._number, self._fault = number, fault
+        self._lock = threading.Lock()
+        self.seen = 0
+
+    def __call__(self, exchange: Exchange) -> Fault | None:
+        with self._lock:
+            self.seen += 1
+            return self._fault if self.seen == self._number else None
+
+    @property
+    def struck(self) -> bool:
+        return self.seen >= self._number
+
+
+SHARES = 8
+
+
+@pytest.mark.parametrize("share", range(SHARES))
+def test_whatever_request_is_refused_logins_work_and_the_next_run_finishes(
+    onboarded: Lab, share: int
+) -> None:
+    """403 is not tried again: the rotation ends there. Every request of it has its turn."""
+    for number in itertools.count(share + 1, SHARES):
+        strike = NthRequest(number, Fault.status(403, '{"errors": ["permission denied"]}'))
+        with watched(onboarded, strike, strike) as desk:
+            desk.lab.run(*COMMAND, *desk.flags)
+        if not strike.struck:
+            break
+        assert logs_in(onboarded), number
+    done = rotate(onboarded)
+    assert done.code == 0, done.out + done.err
+    assert logs_in(onboarded)
+    assert secrets(onboarded) == {"eso-vault-auth-token"}
+    assert onboarded.plan().actions() == {}
+
+
+@dataclass
+class Load:
+    """What came of logins that are tried all the while."""
+
+    made: int = 0
+    refused: list[str] = field(default_factory=list)
+
+
 @contextmanager
-def load(lab: Lab, *, rate: float = 20.0) -> Iterator[list[str]]:
-    """Logins all the while, so many per second; the refusals are in the list."""
-    token, refused, stop = workload_token(lab), [], threading.Event()
+def load(lab: Lab, mount: str = "smaug-k8s") -> Iterator[Load]:
+    """A login every 50 ms: 20 a second, whatever the one before takes."""
+    token, seen, stop = workload_token(lab), Load(), threading.Event()
 
-    def work() -> None:
-        while not stop.wait(1 / rate):
-            try:
-                login(lab, token)
-            except hvac.exceptions.VaultError as error:
-                refused.append(f"{time.monotonic():.1f} {error}")
+    def attempt() -> None:
+        try:
+            login(lab, token, mount)
+            seen.made += 1
+        except hvac.exceptions.VaultError as error:
+            seen.refused.append(f"{time.monotonic():.1f} {error}")
 
-    threads = [threading.Thread(target=work) for _ in range(2)]
-    for thread in threads:
-        thread.start()
-    try:
-        yield refused
-    finally:
-        stop.set()
-        for thread in threads:
-            thread.join()
+    with ThreadPoolExecutor(8) as pool:
+
+        def work() -> None:
+            while not stop.wait(0.05):
+                pool.submit(attempt)
+
+        clock = threading.Thread(target=work)
+        clock.start()
+        try:
+            yield seen
+        finally:
+            stop.set()
+            clock.join()
 
 
-def test_no_login_fails_meanwhile(onboarded: Lab) -> None:
-    """Through a rotation, a change to mode token, a rotation there, and back."""
-    with load(onboarded) as refused:
-        for words in (
-            COMMAND,
-            ("onboard", "--env", "moc", "--cluster", "smaug", "--reviewer", "token"),
-            (*COMMAND, "--reviewer", "token"),
-            ("onboard", "--env", "moc", "--cluster", "smaug", "--reviewer", "secret"),
-            COMMAND,
-        ):
-            done = onboarded.run(*words)
+LOGINS = 2400  # 20 a second for two minutes
+
+
+def test_no_login_fails_meanwhile(site: Lab) -> None:
+    """Through rotations, changes of the API server's CA, and changes to mode token and back."""
+    old, new = serving_certificate(), serving_certificate()
+    serving = [old.server_context()]
+    file = site.folder / "api-server.crt"
+    with tls_front(site.kube.server, lambda: serving[0], site.kube.ca_pem) as front:
+
+        def run(command: str, ca: str, *words: str) -> None:
+            file.write_text(ca)
+            who = (command, "--env", "moc", "--cluster", "smaug", *words)
+            done = site.run(*who, "--kubernetes-host", front, "--kubernetes-ca-file", str(file))
             assert done.code == 0, done.out + done.err
-    assert refused == []
+
+        run("onboard", old.ca)
+        with load(site) as seen:
+            while seen.made < LOGINS:
+                run("rotate", old.ca)
+                run("rotate", new.ca)  # ahead of the API server: both CAs
+                serving[0] = new.server_context()
+                run("rotate", new.ca)  # and the old one goes
+                run("onboard", new.ca, "--reviewer", "token")
+                run("rotate", new.ca, "--reviewer", "token")
+                run("onboard", new.ca, "--reviewer", "secret")
+                old, new = new, serving_certificate()
+                assert seen.refused == []
+    assert seen.refused == []
 
 
 def test_a_reviewer_of_two_mounts_is_not_rotated_under_the_other(onboarded: Lab) -> None:
@@ -230,13 +301,13 @@ def test_the_ca_is_followed_without_a_failed_login(site: Lab) -> None:
             return fingerprints(vault_read(site, "auth/smaug-k8s/config")["kubernetes_ca_cert"])
 
         run("onboard", old.ca)
-        with load(site) as refused:
+        with load(site) as seen:
             assert "the old CA stays beside the new one" in run("rotate", new.ca).out
             assert stored() == fingerprints(old.ca) | fingerprints(new.ca)
             serving[0] = new.server_context()
             assert "the old CA is dropped" in run("rotate", new.ca).out
             assert stored() == fingerprints(new.ca)
-        assert refused == []
+        assert seen.refused == []
 
 
 def test_the_provisioners_policy_is_enough(onboarded: Lab) -> None:

@@ -26,7 +26,8 @@ def lines(advice: Advice) -> Iterator[str]:
         yield f"None of them: {advice.reason}"
         return
     yield f"Take {advice.best}: {advice.reason}"
-    yield f"next:  {_command(advice)}"
+    if _command(advice):
+        yield f"next:  {_command(advice)}"
 
 
 def document(advice: Advice) -> dict[str, Any]:
@@ -47,11 +48,14 @@ def document(advice: Advice) -> dict[str, Any]:
         ],
         "recommended": advice.best,
         "reason": advice.reason,
-        "next": _command(advice) if advice.best is not None else None,
+        "next": _command(advice) or None,
     }
 
 
 def _command(advice: Advice) -> str:
+    """What to run; "" if nothing is to be done."""
+    if advice.best in (None, advice.now):
+        return ""
     onboarding = advice.request.onboarding
     who = f"--env {onboarding.env} --cluster {onboarding.cluster}"
     return f"vaultprov plan {who} --reviewer {advice.best}"
