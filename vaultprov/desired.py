@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -55,7 +55,7 @@ def onboarding_resources(
     resources: list[Resource] = []
     if only is not Only.CLUSTER:
         resources += [] if bootstrapped else _required(onboarding)
-        resources += _policies(onboarding)
+        resources += policies(onboarding)
         resources += _people(onboarding)
     if only is not Only.VAULT:
         resources += _cluster(onboarding)
@@ -92,7 +92,8 @@ def _required(onboarding: Onboarding) -> Iterable[Resource]:
         )
 
 
-def _policies(onboarding: Onboarding) -> Iterable[Resource]:
+def policies(onboarding: Onboarding) -> Iterator[Policy]:
+    """The policies of workloads and people. Raises ConfigError if a template is broken."""
     names = Names.of(onboarding)
     folder = policy_folder(onboarding.policy_set, onboarding.policy_dir)
     values = {

@@ -154,6 +154,12 @@ class VaultPort(Protocol):
     def login(self, mount: str, payload: Fields) -> VaultPort:
         """A port for the token that `auth/MOUNT/login` gives. Raises LoginFailed."""
 
+    def token_with(self, policies: tuple[str, ...], seconds: int) -> VaultPort:
+        """A port for a new token with these policies and `default`, which lives for so long.
+
+        Raises Denied or Rejected: others than one's own policies need sudo.
+        """
+
     @property
     def policies(self) -> tuple[str, ...]:
         """Policies of the token, if this port logged in for it."""

@@ -27,6 +27,8 @@ from vaultprov.run import Request
 from vaultprov.settings import BY_KEY
 
 Values = Mapping[str, sites.Sourced]
+# Commands that write no auth config, so that nobody has to say how Vault reaches the API server.
+_WITHOUT_CONFIG = ("verify", "offboard", "access", "policy diff", "policy test")
 _SITE = "site"  # stands for environment and cluster where a command is about neither
 
 
@@ -63,6 +65,12 @@ def effective(
             )
         flags[key] = value
     return site, site.effective(options.get("env"), options.get("cluster"), environ, flags)
+
+
+def onboarding_of(options: Mapping[str, Any], environ: Mapping[str, str]) -> Onboarding:
+    """What is asked for, without any server. Raises ConfigError."""
+    _, values = effective(options, environ)
+    return sites.onboarding(values, options["env"], options["cluster"])
 
 
 @contextmanager
@@ -198,7 +206,7 @@ def _cluster(
     """The cluster's client, and what Vault is to be told of the cluster."""
     if request.command == "bootstrap":
         return None, Target()
-    if request.command in ("verify", "offboard"):
+    if request.command in _WITHOUT_CONFIG:
         if request.only is Only.VAULT:
             return None, Target()
         from vaultprov.clients.kubeconfig import connect  # as below

@@ -254,3 +254,20 @@ def test_a_login_says_why_it_was_refused(vault: VaultSubject, unique: str) -> No
     vault.port.write(f"sys/auth/{unique}", {"type": "kubernetes"})
     with pytest.raises(LoginFailed, match='invalid role name "absent"'):
         vault.port.login(unique, payload)
+
+
+def test_a_token_has_the_policies_that_it_was_made_with_and_default(
+    vault: VaultSubject, unique: str
+) -> None:
+    name = f"lean-{unique}"
+    vault.port.write(f"sys/policies/acl/{name}", {"policy": f'path "secret/{unique}/*" {{\n'
+                     '  capabilities = ["read"]\n}\n'})  # fmt: skip
+    session = vault.port.token_with((name,), 60)
+    assert set(session.policies) == {"default", name}
+    asked = [f"secret/{unique}/x", "secret/elsewhere"]
+    told = session.write("sys/capabilities-self", {"paths": asked})
+    assert told[asked[0]] == ["read"]
+    assert told[asked[1]] == ["deny"]
+    session.revoke_self()
+    with pytest.raises(Denied):
+        session.read(asked[0])

@@ -50,6 +50,9 @@ class CountingVault:
     def login(self, mount: str, payload: Fields) -> VaultPort:
         return self.port.login(mount, payload)
 
+    def token_with(self, policies: tuple[str, ...], seconds: int) -> VaultPort:
+        return self.port.token_with(policies, seconds)
+
     def revoke_self(self) -> None:
         self.port.revoke_self()
 

@@ -257,6 +257,10 @@ class FakeVault:
                 raise LoginFailed(f"login at auth/{mount} was refused: permission denied")
             return FakeVault(self.server, entry.backend.login(_copied(payload)))
 
+    def token_with(self, policies: tuple[str, ...], seconds: int) -> FakeVault:
+        self._check("auth/token/create", "create", "update")
+        return FakeVault(self.server, ("default", *policies))
+
     def revoke_self(self) -> None:
         self.valid = False
 

@@ -178,6 +178,9 @@ class MemoryVault:
     def login(self, mount: str, payload: Fields) -> MemoryVault:
         raise NotImplementedError
 
+    def token_with(self, policies: tuple[str, ...], seconds: int) -> MemoryVault:
+        raise NotImplementedError
+
     def revoke_self(self) -> None:
         raise NotImplementedError
 

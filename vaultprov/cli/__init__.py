@@ -21,6 +21,7 @@ from vaultprov.cli.looking import doctor, explain, verify
 from vaultprov.cli.namespaces import namespace
 from vaultprov.cli.offboarding import offboard
 from vaultprov.cli.onboarding import bootstrap, onboard, plan, status
+from vaultprov.cli.policies import access, policy
 from vaultprov.cli.rendering import render
 from vaultprov.cli.rotating import rotate
 from vaultprov.cli.teams import team
@@ -104,7 +105,7 @@ def demo(*, keep: bool) -> int:
 
 COMMANDS = (
     onboard, plan, status, bootstrap, verify, doctor, explain, advise, namespace, team, rotate,
-    offboard, render, config,
+    offboard, access, policy, render, config,
 )  # fmt: skip
 for command in COMMANDS:
     cli.add_command(command)

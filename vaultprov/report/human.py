@@ -105,6 +105,23 @@ def proof_lines(outcome: Outcome) -> Iterator[str]:
     yield f"{len(outcome.checks) - failed} proven, {failed} not, in {outcome.seconds:.1f} s"
 
 
+def difference_lines(outcome: Outcome) -> Iterator[str]:
+    """What would be written into each policy."""
+    yield f"Policies of {subject(outcome.request)}"
+    yield from (f"  {server}" for server in outcome.servers)
+    yield ""
+    for result in outcome.results:
+        yield from step_lines(result.step)
+
+
+def grant_lines(outcome: Outcome) -> Iterator[str]:
+    """What each policy grants, path by path."""
+    yield f"What Vault grants for {subject(outcome.request)}"
+    yield from (f"  {server}" for server in outcome.servers)
+    yield ""
+    yield from (check_line(check) for check in outcome.checks)
+
+
 def check_line(check: Check) -> str:
     """One thing that was tried."""
     detail = f" ({check.detail})" if check.detail else ""
