@@ -13,8 +13,8 @@ from vaultprov.doctor.network import Network
 from vaultprov.doctor.world import World
 from vaultprov.errors import Error, NotConverged
 from vaultprov.kube.manifest import FIELD_MANAGER
-from vaultprov.kube.objects import LABELS
-from vaultprov.model import Only
+from vaultprov.kube.objects import LABELS, service_account
+from vaultprov.model import Only, ServiceAccount
 from vaultprov.names import Names
 from vaultprov.plan import Observed, Plan, make_plan
 from vaultprov.redact import Secret
@@ -116,16 +116,28 @@ def _resources(
 
 
 def _applied(world: World, io: Io) -> Iterable[Mapping[str, Any]]:
-    """What we applied and onboarding does not name: parts of single namespaces, NetworkPolicies."""
-    mount = world.names.auth_mount
-    for store in world.all_stores():
-        if store.kind == "SecretStore" and store.mount == mount and _is_ours(store.body):
-            yield _bare(str(world.store_version()), store.kind, store.body)
+    """What we applied and onboarding does not name: parts of single namespaces, NetworkPolicies.
+
+    The same cluster may be connected to another Vault, which has a mount of the same name.
+    """
+    stores, here = world.all_stores(), (world.names.auth_mount, world.case.onboarding.store.server)
+    ours = [
+        store
+        for store in stores
+        if store.kind == "SecretStore" and (store.mount, store.server) == here
+        if _is_ours(store.body)
+    ]
+    for store in ours:
+        yield _bare(str(world.store_version()), store.kind, store.body)
+    needed = {store.account for store in stores if store not in ours}
+    for account in sorted({store.account for store in ours} - needed, key=str):
+        if account is not None and account.namespace:
+            yield service_account(ServiceAccount(account.namespace, account.name))
+    version, kind = "networking.k8s.io/v1", "NetworkPolicy"
     labels = ",".join(f"{name}={value}" for name, value in LABELS.items())
-    for version, kind in (("v1", "ServiceAccount"), ("networking.k8s.io/v1", "NetworkPolicy")):
-        for live in io.kube.items(version, kind, None, labels) or ():
-            if _is_ours(live):
-                yield _bare(version, kind, live)
+    for live in io.kube.items(version, kind, None, labels) or ():
+        if _is_ours(live):
+            yield _bare(version, kind, live)
 
 
 def _is_ours(live: Mapping[str, Any]) -> bool:

@@ -93,9 +93,16 @@ def find(start: Path, config_home: Path) -> Path | None:
 def load(path: Path) -> Site:
     """Reads a site file. Raises ConfigError that names file, line and key."""
     try:
-        tree = yaml.compose(path.read_text(encoding="utf-8"), yaml.SafeLoader)
+        text = path.read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
         raise ConfigError(f"the site file {path} cannot be read: {error}") from error
+    return parsed(text, path)
+
+
+def parsed(text: str, path: Path) -> Site:
+    """The same of a text; path: where it is, or will be."""
+    try:
+        tree = yaml.compose(text, yaml.SafeLoader)
     except yaml.YAMLError as error:
         mark = getattr(error, "problem_mark", None)
         line = mark.line + 1 if mark else 1

@@ -28,7 +28,7 @@ from vaultprov.settings import BY_KEY
 
 Values = Mapping[str, sites.Sourced]
 # Commands that write no auth config, so that nobody has to say how Vault reaches the API server.
-_WITHOUT_CONFIG = ("verify", "offboard", "access", "policy diff", "policy test")
+_WITHOUT_CONFIG = ("verify", "offboard", "access", "policy diff", "policy test", "import")
 _SITE = "site"  # stands for environment and cluster where a command is about neither
 
 
@@ -122,7 +122,7 @@ def _request(
     values: Values,
     environ: Mapping[str, str],
 ) -> Request:
-    whole_site = command == "bootstrap"
+    whole_site = command in ("bootstrap", "import")
     onboarding = sites.onboarding(
         values,
         options.get("env") or _SITE,

@@ -17,6 +17,7 @@ import click
 from vaultprov import __version__
 from vaultprov.cli.advising import advise
 from vaultprov.cli.config import config
+from vaultprov.cli.importing import import_
 from vaultprov.cli.looking import doctor, explain, verify
 from vaultprov.cli.namespaces import namespace
 from vaultprov.cli.offboarding import offboard
@@ -105,7 +106,7 @@ def demo(*, keep: bool) -> int:
 
 COMMANDS = (
     onboard, plan, status, bootstrap, verify, doctor, explain, advise, namespace, team, rotate,
-    offboard, access, policy, render, config,
+    offboard, access, policy, render, import_, config,
 )  # fmt: skip
 for command in COMMANDS:
     cli.add_command(command)

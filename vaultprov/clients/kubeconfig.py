@@ -2,19 +2,24 @@
 
 from __future__ import annotations
 
+import base64
 import os
 import socket
 import ssl
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 from urllib.parse import urlsplit
 
+import yaml
 from kubernetes import config
 from kubernetes.client import Configuration
 
 from vaultprov.certificates import fingerprints
 from vaultprov.clients.kube import KubeClient
 from vaultprov.errors import ConfigError, Unreachable
+from vaultprov.importing import Context
 from vaultprov.redact import scrub
 
 
@@ -59,6 +64,39 @@ def connect(context: str | None, kubeconfig: str | None) -> Cluster:
     except Exception as error:
         raise _unusable(error, name, kubeconfig) from error
     return Cluster(KubeClient(configuration, name), configuration)
+
+
+def contexts(kubeconfig: str | None, home: Path) -> dict[str, tuple[Context, ...]]:
+    """The contexts by the URL of their API server. Broken or absent files have none.
+
+    They are read as they are: to connect with each would run each one's credential plugin.
+    kubeconfig: as in `connect`; home: where the default file is.
+    """
+    files = kubeconfig.split(os.pathsep) if kubeconfig else [str(home / ".kube" / "config")]
+    clusters: dict[str, tuple[str, str]] = {}
+    named: list[tuple[str, str]] = []
+    for file in files:
+        try:
+            content = yaml.safe_load(Path(file).read_text(encoding="utf-8"))
+            for each in content.get("clusters") or ():
+                clusters.setdefault(each["name"], _server(each["cluster"], Path(file).parent))
+            named += [(x["name"], x["context"]["cluster"]) for x in content.get("contexts") or ()]
+        except (OSError, ValueError, yaml.YAMLError, LookupError, TypeError, AttributeError):
+            continue
+    found: dict[str, tuple[Context, ...]] = {}
+    for name, cluster in named:
+        server, ca = clusters.get(cluster, ("", ""))
+        found[server] = (*found.get(server, ()), Context(name, ca))
+    return found
+
+
+def _server(cluster: Mapping[str, Any], folder: Path) -> tuple[str, str]:
+    """The API server's URL, and its CA as PEM."""
+    data, file = cluster.get("certificate-authority-data"), cluster.get("certificate-authority")
+    ca = base64.b64decode(data).decode() if data else ""
+    if not data and file:
+        ca = (folder / str(file)).read_text(encoding="utf-8")
+    return str(cluster["server"]).rstrip("/"), ca
 
 
 def _current(kubeconfig: str | None) -> str:

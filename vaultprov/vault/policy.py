@@ -74,17 +74,25 @@ def policy_folder(policy_set: str, policy_dir: Path | None) -> Path:
     if policy_dir is not None:
         folder = policy_dir.expanduser()
     else:
-        # In the wheel the templates lie in the package, in a source tree beside it.
-        package = Path(__file__).resolve().parent.parent
-        shipped = [package / "policies", package.parent / "policies"]
-        root = next((place for place in shipped if place.is_dir()), shipped[0])
-        folder = root / policy_set
+        folder = _shipped() / policy_set
         if not folder.is_dir():
-            known = ", ".join(sorted(place.name for place in root.iterdir() if place.is_dir()))
+            known = ", ".join(policy_sets())
             raise ConfigError(f"there is no policy set {policy_set!r}", hint=f"one of: {known}")
     if not folder.is_dir():
         raise ConfigError(f"the policy folder {folder} does not exist", hint="see --policy-dir")
     return folder
+
+
+def policy_sets() -> tuple[str, ...]:
+    """The names of the sets that we ship."""
+    return tuple(sorted(place.name for place in _shipped().iterdir() if place.is_dir()))
+
+
+def _shipped() -> Path:
+    """In the wheel the templates lie in the package, in a source tree beside it."""
+    package = Path(__file__).resolve().parent.parent
+    places = [package / "policies", package.parent / "policies"]
+    return next((place for place in places if place.is_dir()), places[0])
 
 
 def render(template: Path, values: dict[str, str]) -> str:
