@@ -132,7 +132,8 @@ def examples() -> list[str]:
     """The commands of the README's indented blocks, continuation lines joined."""
     joined = README.read_text().replace("\\\n", " ")
     found = re.findall(
-        r"^    (vaultprov (?:bootstrap|plan|onboard|status|rotate|offboard)[^#\n]*)",
+        r"^    (vaultprov (?:bootstrap|plan|onboard|status|advise|access|policy|import|rotate|offboard)"
+        r"[^#\n]*)",
         joined,
         re.MULTILINE,
     )
