@@ -20,7 +20,7 @@ from vaultprov.errors import Error, NotConverged, Refused
 from vaultprov.kube.manifest import Manifest
 from vaultprov.model import EgressMode, Onboarding, Only
 from vaultprov.names import Names, joined
-from vaultprov.plan import Action, Observed, Plan, make_plan
+from vaultprov.plan import Action, Observed, Plan, Step, make_plan
 from vaultprov.preconditions import (
     check_at_hand,
     check_client_mode,
@@ -32,10 +32,9 @@ from vaultprov.redact import Secret
 from vaultprov.resource import Io, Key, Resource, State
 from vaultprov.retry import Budget
 from vaultprov.survey import Surroundings, survey, with_api_audience
-from vaultprov.touch import ready, touched
+from vaultprov.touch import ready
 from vaultprov.vault.kubernetes import token_right
 from vaultprov.verify import Check, prove
-from vaultprov.verify_long import prove_at_length, prove_people
 
 _WAYS = ("cluster/networkpolicy", "cluster/externalsecretsconfig")
 _STORE_PATIENCE = 60.0  # seconds until External Secrets has looked at a store
@@ -103,41 +102,6 @@ class Outcome:
         if failed or not all(check.ok for check in self.checks):
             return 1
         return self.error.exit_code if self.error else 0
-
-
-@dataclass(frozen=True, slots=True)
-class Proof:
-    """What `verify` is asked besides the workloads' logins.
-
-    group: an OIDC group, None for none. store: to be touched; patience: seconds to wait for it.
-    """
-
-    group: str | None = None
-    store: str | None = None
-    patience: float = 60.0
-
-
-def verify(request: Request, proof: Proof, io: Io, budget: Budget) -> Outcome:
-    """The long proof. Errors end in the Outcome, not in the air."""
-    started = time.monotonic()
-    outcome = Outcome(request, servers(request, io), write=True)
-    try:
-        checks = prove_at_length(request.onboarding, io, budget)
-        if proof.group is not None:
-            checks += prove_people(request.onboarding, proof.group, io)
-        if proof.store is not None:
-            checks += (touched(proof.store, io, proof.patience),)
-        outcome = replace(outcome, checks=checks)
-        if not all(check.ok for check in checks):
-            outcome = replace(outcome, error=_unverified(checks))
-    except Error as error:
-        outcome = replace(outcome, error=error)
-    return replace(outcome, seconds=time.monotonic() - started)
-
-
-def _unverified(checks: Sequence[Check]) -> NotConverged:
-    failed = next(check for check in checks if not check.ok)
-    return NotConverged(f"not proven: {failed.title}: {failed.detail}", hint=failed.hint)
 
 
 OnPlan = Callable[[Plan, Outcome], None]
@@ -276,20 +240,41 @@ def _apply(
     outcome: Outcome,
     on_event: OnEvent,
 ) -> Outcome:
+    """Stores come last, after the proof: one that works is not moved to a mount that does not."""
     request = outcome.request
     if plan.changes:
         accounts = request.onboarding.service_accounts if proves(request) else ()
         besides = [token_right(account) for account in accounts]
         budget.call(lambda: check_rights(resources, plan, io, besides))
-    states = dict(observed)
-    results = apply(resources, plan, observed, io, budget, on_event, states.__setitem__)
-    outcome = replace(outcome, results=results, reviewer=_reviewer(request, states))
-    failures = [r.error for r in results if r.status is Status.FAILED and r.error]
-    if failures:
-        return replace(outcome, error=failures[0])
-    if outcome.condition is not None:
+    states, late = dict(observed), _to_be_proved(request, resources)
+    steps = {step.key: step for step in plan.steps}
+    done: tuple[Result, ...] = ()
+    for batch in ([r for r in resources if r.key not in late], late.values()):
+        part = Plan(tuple(steps[each.key] for each in batch))
+        if outcome.error is not None:
+            done += tuple(_unproven(step) for step in part.steps)
+            break
+        done += apply(tuple(batch), part, states, io, budget, on_event, states.__setitem__)
+        failures = [r.error for r in done if r.status is Status.FAILED and r.error]
+        outcome = replace(outcome, results=done, reviewer=_reviewer(request, states))
+        if failures:
+            outcome = replace(outcome, error=failures[0])
+        elif not outcome.checks and proves(request):
+            outcome = _proved(outcome, states, io, budget)
+    if outcome.condition is not None and not any(r.error for r in done):
         outcome = replace(outcome, condition=Condition.IN_PLACE)
-    return _proved(outcome, states, io, budget) if proves(request) else outcome
+    return replace(outcome, results=done)
+
+
+def _to_be_proved(request: Request, resources: Sequence[Resource]) -> dict[Key, Resource]:
+    stores = [r for r in resources if isinstance(r, Manifest) and is_store(r.body)]
+    return {each.key: each for each in stores} if proves(request) else {}
+
+
+def _unproven(step: Step) -> Result:
+    if step.action is Action.KEEP:
+        return Result(step, Status.KEPT)
+    return Result(step, Status.SKIPPED, Error("not tried: the login was not proved"))
 
 
 def _proved(outcome: Outcome, states: Observed, io: Io, budget: Budget) -> Outcome:

@@ -292,3 +292,18 @@ def test_a_namespace_is_let_in_at_a_jwt_mount(bare: Clinic) -> None:
     assert bare.read(role)["bound_claims"]["sub"] == [
         "system:serviceaccount:external-secrets:vault-secret-fetcher"
     ]
+
+
+def test_a_store_that_works_is_not_moved_to_a_mount_that_does_not(bare: Clinic) -> None:
+    """Vault cannot reach the API server there: the proof comes before the store."""
+    assert bare.run("onboard", "--reviewer", "jwt").code == 0
+    before = bare.get(STORE)["spec"]
+    nowhere = ("--kubernetes-host", "https://127.0.0.1:1", "--timeout", "15s")
+    failed = bare.run("onboard", "--reviewer", "secret", *nowhere, "--output", "json")
+    assert failed.code == 1
+    statuses = {step["key"]: step["status"] for step in failed.document["steps"]}
+    assert statuses["vault/auth-config/smaug-k8s"] == "written"
+    assert statuses[STORE_KEY] == "skipped"
+    assert bare.get(STORE)["spec"] == before
+    assert bare.run("onboard", "--reviewer", "jwt").code == 0
+    assert bare.condition(STORE)["status"] == "True"

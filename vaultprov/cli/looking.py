@@ -49,8 +49,8 @@ def verify(**given: Any) -> int:
     """Prove what a workload can do and what it cannot, by doing it as External Secrets would."""
     from vaultprov.names import Names
     from vaultprov.report import human
-    from vaultprov.run import Proof
-    from vaultprov.run import verify as prove
+    from vaultprov.verification import Proof
+    from vaultprov.verification import verify as prove
     from vaultprov.wiring import wired
 
     with wired("verify", given, os.environ, warn) as (request, io, budget):

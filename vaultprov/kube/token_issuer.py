@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from vaultprov.errors import Rejected
 from vaultprov.jwt import public_keys
 from vaultprov.resource import Fields, Io, Key, Right, State
 
@@ -26,7 +27,14 @@ class TokenIssuer:
         return State({})
 
     def read(self, io: Io) -> State:
-        keys = public_keys(io.kube.signing_keys())
+        published = io.kube.signing_keys()
+        if not published:
+            raise Rejected(
+                f"cluster {io.kube.context} ({io.kube.server}) publishes no public keys at "
+                "/openid/v1/jwks, as Kubernetes 1.20 and newer does",
+                hint="vaultprov advise compares the other reviewer modes",
+            )
+        keys = public_keys(published)
         algorithms = frozenset(key.algorithm for key in keys)
         issuer = io.kube.token_issuer()
         return State({}, {"keys": keys, "algorithms": algorithms, "issuer": issuer})
