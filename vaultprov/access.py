@@ -11,7 +11,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any
 
-from vaultprov.errors import Denied
+from vaultprov.errors import ConfigError, Denied
 from vaultprov.model import Onboarding, vault_path
 from vaultprov.names import joined
 from vaultprov.resource import Io
@@ -57,7 +57,10 @@ def secret_path(onboarding: Onboarding, given: str) -> str:
     given: may begin with the mount or with the environment; else it is one of this cluster. Raises
     ConfigError if it is no plain path.
     """
-    mount, path = onboarding.kv_mount, vault_path(given, "path")
+    try:
+        mount, path = onboarding.kv_mount, vault_path(given, "path")
+    except ConfigError as error:
+        raise ConfigError(error.message, hint="a secret's path, such as team-a/db") from None
     if path.startswith(mount + "/"):
         path = path.removeprefix(mount + "/")
         return joined(mount, "data", path.removeprefix("data/"))

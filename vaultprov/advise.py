@@ -11,14 +11,18 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from enum import StrEnum
 
+from vaultprov.apply import observe
+from vaultprov.desired import cluster_identity
 from vaultprov.doctor.network import Attempt, Network, Reached, Url, anonymous
 from vaultprov.doctor.world import World
 from vaultprov.errors import Denied, Error, LoginFailed, Rejected
 from vaultprov.jwt import PublicKey, public_keys
 from vaultprov.model import Onboarding, ReviewerMode
 from vaultprov.names import Names, joined
+from vaultprov.preconditions import check_identity
 from vaultprov.reach import hostname, private_nature
 from vaultprov.resource import Io
+from vaultprov.retry import Budget
 from vaultprov.run import Request, servers, world_of
 from vaultprov.vault.marker import find_mount
 from vaultprov.verify import revoked, workload_token
@@ -81,12 +85,13 @@ class _Seen:
     strangers: tuple[str, ...] = ()
 
 
-def advise(request: Request, io: Io, network: Network) -> Advice:
+def advise(request: Request, io: Io, budget: Budget, *, network: Network) -> Advice:
     """Looks, and weighs. A workload's login is tried where there is a mount; nothing is written.
 
-    network: as this machine sees it. Raises Error if neither server can be looked at.
+    network: as this machine sees it. Raises Error if a server cannot be looked at, and Refused if
+    the cluster is onboarded under another name.
     """
-    seen = _look(request, io, network)
+    seen = _look(request, io, budget, network)
     choices = tuple(_choice(mode, seen) for mode in ReviewerMode)
     best, reason = _best(seen, {choice.mode: choice.fit for choice in choices})
     return Advice(
@@ -94,8 +99,9 @@ def advise(request: Request, io: Io, network: Network) -> Advice:
     )
 
 
-def _look(request: Request, io: Io, network: Network) -> _Seen:
+def _look(request: Request, io: Io, budget: Budget, network: Network) -> _Seen:
     onboarding = request.onboarding
+    check_identity(onboarding, io, observe((cluster_identity(),), io, budget))
     back, told = _way_back(request, io, world_of(request, io, network))
     try:
         keys: frozenset[PublicKey] | Error = public_keys(io.kube.signing_keys())
@@ -254,10 +260,7 @@ _TRADE_OFFS = {
     ),
     ReviewerMode.JWT: (
         "no way back, no credential in Vault, and a refused login says why",
-        (
-            "a token is good until it ends (External Secrets: 10 min), even if its account is "
-            "deleted; new signing keys have to be taken over: vaultprov rotate in a scheduled job"
-        ),
+        "tokens are good until they end (10 min); vaultprov rotate in a scheduled job for new keys",
     ),
 }
 

@@ -52,8 +52,8 @@ def _summary(found: Imported, folder: Path | None) -> Iterator[str]:
     environments = {each.env for each in found.clusters}
     notes = len(found.notes) + sum(len(each.notes) for each in found.clusters)
     yield (
-        f"{len(found.clusters)} clusters in {len(environments)} environments; {notes} comments say "
-        "what the file cannot, or what adoption changes"
+        f"clusters: {len(found.clusters)}, environments: {len(environments)}, comments on what the "
+        f"file cannot say or adoption changes: {notes}"
     )
     if found.templates and folder is None:
         yield (

@@ -119,7 +119,7 @@ def test_six_clusters_in_three_environments_and_then_nothing_is_left_to_change(
     by_hand(lab, servers)
     done = imported(lab)
     assert done.code == 0, done.out + done.err
-    assert "6 clusters in 3 environments" in done.out
+    assert "clusters: 6, environments: 3" in done.out
     found = site.load(lab.folder / "vaultprov.yaml")
     assert sorted(found.clusters) == sorted(PAIRS)
     assert found.site["policy_set"].value == "operate-first"

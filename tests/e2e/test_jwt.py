@@ -205,6 +205,13 @@ def test_advice_knows_what_vault_cannot_reach(site: Lab) -> None:
     assert told["recommended"] == "jwt"
 
 
+def test_advice_is_not_given_about_another_cluster(onboarded: Lab) -> None:
+    """Somebody forgot to switch contexts."""
+    refused = onboarded.run("advise", "--env", "moc", "--cluster", "infra")
+    assert refused.code == 6
+    assert "as smaug of environment moc" in refused.err
+
+
 def test_advice_sees_whom_a_mode_would_lock_out(onboarded: Lab) -> None:
     """Patterns cannot be bound exactly; who is not named would have no reviewer."""
     onboarded.vault.write_data(

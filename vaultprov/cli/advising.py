@@ -35,8 +35,8 @@ def advise(**given: Any) -> int:
     from vaultprov.report import advice, terminal
     from vaultprov.wiring import wired
 
-    with wired("advise", given, os.environ, warn) as (request, io, _):
-        found: Advice = weigh(request, io, SocketNetwork())
+    with wired("advise", given, os.environ, warn) as (request, io, budget):
+        found: Advice = weigh(request, io, budget, network=SocketNetwork())
     if given["output"] == "json":
         click.echo(json.dumps(advice.document(found), indent=2))
     else:
