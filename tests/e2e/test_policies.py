@@ -185,3 +185,16 @@ def test_what_may_not_be_looked_at_is_not_nobody(onboarded: Lab) -> None:
     refused = onboarded.having(VAULT_TOKEN=none["auth"]["client_token"]).run("access", *WHO, "x")
     assert refused.code == 3
     assert "sys/policies/acl" in refused.err
+
+
+def test_what_the_default_policy_grants_everybody_has(onboarded: Lab) -> None:
+    """But those whose role says otherwise."""
+    rewrite(onboarded, "default", OPEN)
+    vault = onboarded.vault
+    vault.sys.enable_auth_method("approle")
+    vault.write_data("auth/approle/role/with", data={"token_policies": ["x"]})
+    lean = {"token_policies": ["x"], "token_no_default_policy": True}
+    vault.write_data("auth/approle/role/without", data=lean)
+    done = onboarded.run("access", *WHO, "--output", "json", "k8s_secrets/osc/x").document
+    found = {h["name"] for h in done["holders"] if h["kind"] == "approle role"}
+    assert found == {"approle/role/with"}
