@@ -22,7 +22,7 @@ from vaultprov.kube import objects
 from vaultprov.kube.manifest import Manifest
 from vaultprov.model import Onboarding, ReviewerMode, ServiceAccount, StoreKind
 from vaultprov.names import Names, reviewer_binding
-from vaultprov.plan import Action, make_plan
+from vaultprov.plan import Action, Plan, make_plan
 from vaultprov.redact import Secret
 from vaultprov.removal import Gone, without_foreign
 from vaultprov.resource import Io, Resource
@@ -92,7 +92,7 @@ def carry_out(
     if not change.add:
         resources, kept = without_foreign(resources, observed)
         notes += kept
-    plan = make_plan(resources, observed, outcome.request.allow)
+    plan = _without_extras(make_plan(resources, observed, outcome.request.allow))
     results = tuple(Result(step, planned(step.action)) for step in plan.steps)
     outcome = replace(outcome, results=results, notes=notes)
     on_plan(plan, outcome)
@@ -110,6 +110,11 @@ def carry_out(
     if change.add:
         return _let_in(outcome, change, world, io, budget)
     return _kept_out(outcome, change.part, tokens, io)
+
+
+def _without_extras(plan: Plan) -> Plan:
+    """A part is added to what is there, the cluster's own included: that it stays is no news."""
+    return Plan(tuple(replace(step, extra=None) for step in plan.steps))
 
 
 def in_cluster(part: Onboarding, role: Resource, world: World) -> tuple[Resource, ...]:

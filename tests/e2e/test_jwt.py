@@ -60,6 +60,13 @@ def test_keys_and_exact_subjects_are_all_that_vault_gets(by_keys: Lab) -> None:
     assert any("wrong signature" in check["title"] for check in proof.document["checks"])
 
 
+def test_doctor_looks_at_this_mount_before_there_is_a_store(by_keys: Lab) -> None:
+    told = by_keys.run("doctor", *WHO, "--output", "json").document
+    found = {each["id"]: each["status"] for each in told["checks"]}
+    wanted = ("VP-AUTH-001", "VP-AUTH-002", "VP-AUTH-003")
+    assert {code: found[code] for code in wanted} == dict.fromkeys(wanted, "ok")
+
+
 def test_new_signing_keys_are_drift_and_are_followed(by_keys: Lab) -> None:
     (stale,) = public_keys([STALE])
     config = {"jwt_validation_pubkeys": [stale.pem], "jwt_supported_algs": ["ES256"]}

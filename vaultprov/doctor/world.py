@@ -8,11 +8,13 @@ from typing import Any
 
 from vaultprov.doctor.external_secrets import stores_named
 from vaultprov.doctor.facts import Facts
+from vaultprov.doctor.model import Missing
 from vaultprov.doctor.network import Attempt, Reached, Url, in_cluster
 from vaultprov.doctor.operand import Operand, find_operand
 from vaultprov.doctor.stores import GROUP, KINDS, Reference, Store, store_of
 from vaultprov.errors import ConfigError, Denied, Error
 from vaultprov.kube.destinations import NAMESPACE_LABEL
+from vaultprov.model import ReviewerMode
 from vaultprov.names import joined
 from vaultprov.resource import Fields
 from vaultprov.vault.hcl import meaning
@@ -320,10 +322,19 @@ class World(Facts):
         except ConfigError:
             return False
 
+    def _api_audience(self, mode: ReviewerMode) -> tuple[str, ...]:
+        """The issuer is the API server's audience by default; asked for where it is needed."""
+        if mode is not ReviewerMode.CLIENT:
+            return ()
+        try:
+            return (self.once("issuer", self.live.token_issuer),)
+        except (Error, Missing):
+            return ()
+
     def planned(self) -> Store:
         """The store that onboarding prepared."""
         onboarding = self.case.onboarding
-        account = onboarding.service_accounts[0]
+        account, mode = onboarding.service_accounts[0], onboarding.reviewer.mode
         return Store(
             kind="ClusterSecretStore",
             name="(none yet)",
@@ -331,11 +342,11 @@ class World(Facts):
             server=self.case.vault_address,
             path=onboarding.kv_mount,
             version="v2",
-            methods=("kubernetes",),
+            methods=("jwt" if mode is ReviewerMode.JWT else "kubernetes",),
             mount=self.names.auth_mount,
             role=self.names.role,
             account=Reference(account.name, account.namespace),
-            audiences=(onboarding.audience,),
+            audiences=(onboarding.audience, *self._api_audience(mode)),
             vault_namespace=self.case.vault_namespace,
             planned=True,
         )
