@@ -8,7 +8,7 @@ from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass
 from enum import StrEnum
 
-from vaultprov.errors import Error, MissingRight, NotConverged, StalePlan
+from vaultprov.errors import Error, MissingRight, NotConverged, Rejected, StalePlan
 from vaultprov.plan import (
     Action,
     FieldChange,
@@ -216,7 +216,13 @@ def _run(resource: Resource, step: Step, world: World, io: Io, budget: Budget) -
             _check_stale(step, changes, found)
         if changes or found is None:
             wrote = True
-            resource.write(io, target(fields, found), found)
+            try:
+                resource.write(io, target(fields, found), found)
+            except Rejected:
+                # Somebody may have made the very same at the same moment (`already in use`).
+                now = _look(resource, io, world)
+                if now is None or diff(fields, now):
+                    raise
         return fields
 
     try:

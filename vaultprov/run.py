@@ -142,6 +142,12 @@ def execute(
         resources += more
         outcome = replace(outcome, notes=(*found.notes, *_left_behind(request, io), *request.notes))
         plan = make_plan(resources, observed, request.allow)
+        if plan.refused():
+            # Another run may have made in between what several clusters share: what was read a
+            # moment apart does not fit together then.
+            io.forget()
+            observed = observe(resources, io, budget)
+            plan = make_plan(resources, observed, request.allow)
         outcome = replace(
             outcome,
             results=tuple(Result(step, planned(step.action)) for step in plan.steps),

@@ -3,17 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import ExitStack
 from typing import Any
 
 import pytest
-import yaml
 
 from tests.conftest import CANARY, Lab, Result
-from tests.e2e.worlds import vault_read
+from tests.e2e.worlds import api_servers, vault_read
 from vaultprov import site
-from vaultprov.devenv.kube_api import serve
-from vaultprov.devenv.kubeconfig import write_kubeconfig
 
 CLUSTERS = {
     "moc": ("smaug", "infra", "curator"),
@@ -81,25 +77,8 @@ def mount(lab: Lab, env: str, cluster: str, server: Any) -> None:
 
 @pytest.fixture
 def servers(lab: Lab) -> Iterator[dict[str, Any]]:
-    """An API server for each cluster (embedded ones: one control plane is one cluster), and a
-    kubeconfig with a context for each.
-    """
-    with ExitStack() as stack:
-        running = {cluster: stack.enter_context(serve()) for _, cluster in PAIRS}
-        merged: dict[str, Any] = {"apiVersion": "v1", "kind": "Config", "current-context": "smaug"}
-        for cluster, server in running.items():
-            file = write_kubeconfig(
-                lab.folder / f"kubeconfig-{cluster}", server=server.server, ca_pem=server.ca_pem,
-                token=server.admin_token, context=f"{cluster}/admin",
-            )  # fmt: skip
-            one = yaml.safe_load(file.read_text())
-            for kind in ("clusters", "contexts", "users"):
-                one[kind][0]["name"] = f"{cluster}/admin"
-                merged[kind] = [*merged.get(kind, ()), *one[kind]]
-            merged["contexts"][-1]["context"] = {
-                "cluster": f"{cluster}/admin", "user": f"{cluster}/admin"
-            }  # fmt: skip
-        (lab.folder / "kubeconfig").write_text(yaml.safe_dump(merged))
+    """An API server and a context for each cluster, and no site file yet."""
+    with api_servers(lab, (cluster for _, cluster in PAIRS)) as running:
         (lab.folder / "vaultprov.yaml").unlink()
         yield running
 

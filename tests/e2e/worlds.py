@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import base64
 import json
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from typing import Any
 
 import urllib3
+import yaml
 
 from tests.conftest import Lab
 from vaultprov.clients.kubeconfig import connect
+from vaultprov.devenv.kube_api import KubeApi, serve
 from vaultprov.devenv.kubeconfig import write_kubeconfig
 from vaultprov.devenv.proxy import CountingProxy, Exchange, Fault, counting_proxy
 
@@ -153,6 +155,34 @@ def runbook(lab: Lab, *, audience: str = "") -> None:
             "audience": audience,
         },
     )
+
+
+@contextmanager
+def api_servers(lab: Lab, clusters: Iterable[str]) -> Iterator[dict[str, KubeApi]]:
+    """An API server for each cluster, and a kubeconfig with a context CLUSTER/admin for each.
+
+    Embedded ones, always: one control plane is one cluster.
+    """
+    with ExitStack() as stack:
+        running = {cluster: stack.enter_context(serve()) for cluster in clusters}
+        merged: dict[str, Any] = {"apiVersion": "v1", "kind": "Config"}
+        for cluster, server in running.items():
+            name = f"{cluster}/admin"
+            file = write_kubeconfig(
+                lab.folder / f"kubeconfig-{cluster}",
+                server=server.server,
+                ca_pem=server.ca_pem,
+                token=server.admin_token,
+                context=name,
+            )
+            one = yaml.safe_load(file.read_text())
+            for kind in ("clusters", "contexts", "users"):
+                one[kind][0]["name"] = name
+                merged[kind] = [*merged.get(kind, ()), *one[kind]]
+            merged["contexts"][-1]["context"] = {"cluster": name, "user": name}
+        merged["current-context"] = merged["contexts"][0]["name"]
+        (lab.folder / "kubeconfig").write_text(yaml.safe_dump(merged))
+        yield running
 
 
 @dataclass(frozen=True)

@@ -1,0 +1,259 @@
+"""The Ansible collection, by the real ansible-playbook: the same engine as one task."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from tests.conftest import CANARY, Lab
+from tests.e2e.worlds import api_servers, vault_read, watched
+
+COLLECTION = Path(__file__).parents[2] / "vaultprov" / "ansible" / "collection"
+SMAUG = {"env": "moc", "cluster": "smaug", "config": "{{ playbook_dir }}/vaultprov.yaml"}
+
+
+@pytest.fixture
+def desk(site: Lab) -> Lab:
+    """A desk whose Ansible finds the collection; results come as JSON."""
+    home = site.folder / "collections" / "ansible_collections" / "vaultprov"
+    home.mkdir(parents=True)
+    (home / "vaultprov").symlink_to(COLLECTION)
+    return site.having(
+        ANSIBLE_COLLECTIONS_PATH=str(site.folder / "collections"),
+        ANSIBLE_LOCAL_TEMP=str(site.folder / "ansible-tmp"),
+        ANSIBLE_ASYNC_DIR=str(site.folder / "async"),
+        ANSIBLE_NOCOLOR="1",
+        LANG="C.UTF-8",
+        PYTHONDONTWRITEBYTECODE="1",
+    )
+
+
+class Played:
+    """A playbook's run: exit code, all that was printed, and what each task returned."""
+
+    def __init__(self, done: subprocess.CompletedProcess[str], results: Path) -> None:
+        self.code, self.out = done.returncode, done.stdout + done.stderr
+        found = sorted(results.glob("*.json")) if results.is_dir() else []
+        self.results: list[dict[str, Any]] = [json.loads(each.read_text()) for each in found]
+
+
+def play(lab: Lab, tasks: list[dict[str, Any]], *flags: str, **more: Any) -> Played:
+    """Runs tasks on localhost. What they register as `done` is kept."""
+    results = lab.folder / f"results-{len(list(lab.folder.glob('results-*')))}"
+    results.mkdir()
+    keep = {
+        "ansible.builtin.copy": {
+            "content": "{{ done | to_json }}",
+            "dest": f"{results}/done.json",
+        },
+        "check_mode": False,
+        "diff": False,
+        "when": "done is defined",
+    }
+    play_ = {
+        "hosts": "localhost", "gather_facts": False, "connection": "local", **more,
+        "vars": {"ansible_python_interpreter": sys.executable, **more.get("vars", {})},
+        "tasks": [*tasks, keep],
+    }  # fmt: skip
+    book = lab.folder / "book.yaml"
+    book.write_text(yaml.safe_dump([play_]))
+    done = subprocess.run(
+        [str(Path(sys.executable).parent / "ansible-playbook"), str(book), *flags],
+        cwd=lab.folder, env=dict(lab.env), capture_output=True, text=True, timeout=300, check=False,
+    )  # fmt: skip
+    lab.spoken.append(done.stdout + done.stderr)
+    return Played(done, results)
+
+
+def task(module: str = "cluster", **params: Any) -> dict[str, Any]:
+    return {
+        f"vaultprov.vaultprov.{module}": {**SMAUG, **params},
+        "register": "done",
+        "ignore_errors": True,
+    }
+
+
+def test_the_first_run_changes_and_the_second_writes_nothing(desk: Lab) -> None:
+    first = play(desk, [task()])
+    assert first.code == 0, first.out
+    (result,) = first.results
+    assert result["changed"] is True
+    assert all(check["ok"] for check in result["checks"])
+    assert "smaug-k8s/" in vault_read(desk, "sys/auth")
+    with watched(desk) as seen:
+        second = play(
+            seen.lab,
+            [task(kubernetes_host=seen.flags[1], kubernetes_ca_file=seen.flags[3])],
+        )
+        assert second.results[0]["changed"] is False, second.out
+        assert [each for each in seen.writes() if "/token" not in each.path] == []
+
+
+def test_check_mode_is_the_plan_and_diff_shows_the_hand_edited_field(desk: Lab) -> None:
+    planned = play(desk, [task()], "--check")
+    assert planned.results[0]["changed"] is True
+    assert "smaug-k8s/" not in vault_read(desk, "sys/auth")
+    assert play(desk, [task()]).results[0]["changed"] is True
+    assert play(desk, [task()], "--check").results[0]["changed"] is False
+    desk.vault.write_data("auth/smaug-k8s/role/moc-ops", data={"token_ttl": "2h"})
+    shown = play(desk, [task()], "--check", "--diff")
+    assert shown.results[0]["changed"] is True
+    assert "-token_ttl: 7200" in shown.out
+    assert "+token_ttl: 3600" in shown.out
+
+
+def test_absent_takes_it_back_and_check_mode_does_not(desk: Lab) -> None:
+    assert play(desk, [task()]).code == 0
+    planned = play(desk, [task(state="absent")], "--check")
+    assert planned.results[0]["changed"] is True, planned.out
+    assert "smaug-k8s/" in vault_read(desk, "sys/auth")
+    gone = play(desk, [task(state="absent")])
+    assert gone.results[0]["changed"] is True, gone.out
+    assert "smaug-k8s/" not in vault_read(desk, "sys/auth")
+    assert play(desk, [task(state="absent")]).results[0]["changed"] is False
+
+
+def test_a_failure_carries_what_to_do_next(desk: Lab) -> None:
+    desk.vault.sys.enable_auth_method("kubernetes", path="smaug-k8s")
+    refused = play(desk, [task()]).results[0]
+    assert refused["failed"] is True
+    assert refused["exit_code"] == 6
+    assert "--adopt" in refused["hint"]
+    wrong = play(desk, [task(env="No")]).results[0]
+    assert wrong["exit_code"] == 2
+    assert "is not a DNS label" in wrong["msg"]
+
+
+def test_nothing_secret_is_shown_at_the_highest_verbosity(desk: Lab) -> None:
+    token = desk.env["VAULT_TOKEN"]
+    secret = task(vault_token="{{ lookup('env', 'ELSEWHERE') }}")
+    done = play(desk.having(VAULT_TOKEN="", ELSEWHERE=token), [secret], "-vvvv")
+    assert done.code == 0, done.out
+    assert desk.env["VAULT_TOKEN"] not in done.out
+    assert CANARY not in done.out
+
+
+def test_how_it_stands_and_what_it_can_do(desk: Lab) -> None:
+    absent = play(desk, [task("cluster_info")]).results[0]
+    assert absent["condition"] == "not onboarded"
+    assert absent["changed"] is False
+    assert play(desk, [task()]).code == 0
+    assert play(desk, [task("cluster_info")]).results[0]["condition"] == "in place"
+    proved = play(desk, [task("verify")]).results[0]
+    assert proved["changed"] is False
+    assert len(proved["checks"]) > 8
+    desk.vault.sys.delete_policy("moc-kv-r")
+    failed = play(desk, [task("verify")]).results[0]
+    assert failed["failed"] is True
+    assert failed["hint"]
+
+
+def test_connections_are_said_once_for_all_modules(desk: Lab) -> None:
+    where = {"vault_addr": desk.env["VAULT_ADDR"], "kubeconfig": desk.env["KUBECONFIG"],
+             "vault_token": "{{ lookup('env', 'ELSEWHERE') }}"}  # fmt: skip
+    token = desk.env["VAULT_TOKEN"]
+    bare = desk.having(VAULT_ADDR="", VAULT_TOKEN="", KUBECONFIG="", ELSEWHERE=token)
+    done = play(bare, [task()], module_defaults={"group/vaultprov.vaultprov.all": where})
+    assert done.results[0]["changed"] is True, done.out
+
+
+EIGHT = [f"cluster-{number}" for number in range(8)]
+INVENTORY = "clusters.vaultprov.yml"
+
+
+def ansible(lab: Lab, command: str, *words: str) -> subprocess.CompletedProcess[str]:
+    """One of Ansible's commands at the desk."""
+    done = subprocess.run(
+        [str(Path(sys.executable).parent / command), *words],
+        cwd=lab.folder, env=dict(lab.env), capture_output=True, text=True, timeout=300, check=False,
+    )  # fmt: skip
+    lab.spoken.append(done.stdout + done.stderr)
+    return done
+
+
+def test_a_site_files_clusters_side_by_side_with_role_inventory_and_example(desk: Lab) -> None:
+    """The playbook of the examples, as it is: eight clusters on one Vault, and again nothing."""
+    examples = COLLECTION / "examples"
+    for name in ("site.yml", INVENTORY):
+        (desk.folder / name).write_text((examples / name).read_text())
+    clusters = {name: {"kubernetes": {"context": f"{name}/admin"}} for name in EIGHT}
+    content = yaml.safe_load((desk.folder / "vaultprov.yaml").read_text())
+    content["environments"] = {"moc": {"clusters": clusters}}
+    (desk.folder / "vaultprov.yaml").write_text(yaml.safe_dump(content))
+    command = ("ansible-playbook", "-i", INVENTORY, "site.yml", "--forks", "8")
+    with api_servers(desk, EIGHT):
+        first = ansible(desk, *command)
+        assert first.returncode == 0, first.stdout + first.stderr
+        assert first.stdout.count("changed=1") == len(EIGHT)
+        again = ansible(desk, *command)
+        assert again.stdout.count("changed=0") == len(EIGHT), again.stdout
+    mounts = vault_read(desk, "sys/auth")
+    assert {f"{name}-k8s/" for name in EIGHT} <= set(mounts)
+    graph = ansible(desk, "ansible-inventory", "-i", INVENTORY, "--graph").stdout
+    assert "@moc:" in graph
+    assert "moc_cluster-0" in graph
+
+
+def test_doctor_fails_with_the_cause_and_what_mends_it(desk: Lab) -> None:
+    found = play(desk, [task("doctor")]).results[0]
+    assert found["failed"] is True
+    assert found["msg"].startswith(found["root"]["id"])
+    assert found["hint"]
+
+
+@pytest.mark.parametrize("module", ["cluster", "cluster_info", "doctor", "verify"])
+def test_ansible_shows_a_modules_documentation(desk: Lab, module: str) -> None:
+    done = ansible(desk, "ansible-doc", "-j", f"vaultprov.vaultprov.{module}")
+    assert done.returncode == 0, done.stderr
+    shown = json.loads(done.stdout)[f"vaultprov.vaultprov.{module}"]
+    assert {"doc", "examples", "return"} <= set(shown)
+    assert shown["doc"]["options"]["cluster"]["required"] is True
+
+
+@pytest.mark.parametrize("module", ["cluster", "cluster_info", "doctor", "verify"])
+def test_every_option_that_a_module_takes_is_documented(desk: Lab, module: str) -> None:
+    """An unknown option makes Ansible list those that the module takes."""
+    done = play(desk, [task(module, no_such_option=1)]).results[0]
+    taken = set(done["msg"].partition("Supported parameters include: ")[2].rstrip(".").split(", "))
+    shown = json.loads(ansible(desk, "ansible-doc", "-j", f"vaultprov.vaultprov.{module}").stdout)
+    options = set(shown[f"vaultprov.vaultprov.{module}"]["doc"]["options"])
+    assert {name.split(" ")[0] for name in taken} == options
+
+
+def test_the_collection_can_be_built(desk: Lab) -> None:
+    built = ansible(desk, "ansible-galaxy", "collection", "build", str(COLLECTION))
+    assert built.returncode == 0, built.stderr
+    assert (desk.folder / "vaultprov-vaultprov-0.1.0.tar.gz").is_file()
+
+
+def test_a_loop_and_async_tasks_on_one_vault_do_not_disturb_each_other(desk: Lab) -> None:
+    names = EIGHT[:3]
+    with api_servers(desk, names):
+        each = task(cluster="{{ item }}", context="{{ item }}/admin")
+        started = {**each, "loop": names, "async": 120, "poll": 0, "register": "started"}
+        waited = {
+            "ansible.builtin.async_status": {"jid": "{{ item.ansible_job_id }}"},
+            "loop": "{{ started.results }}", "register": "done", "delay": 1, "retries": 100,
+            "until": "done.finished",
+        }  # fmt: skip
+        first = play(desk, [started, waited])
+        assert first.results, first.out
+        assert [each["changed"] for each in first.results[0]["results"]] == [True] * 3, first.out
+        again = play(desk, [{**each, "loop": names}])
+        assert [each["changed"] for each in again.results[0]["results"]] == [False] * 3
+
+
+def test_the_playbook_of_the_readme_runs_as_printed(desk: Lab) -> None:
+    text = (Path(__file__).parents[2] / "README.md").read_text()
+    book = text.partition("## From Ansible")[2].partition("```yaml\n")[2].partition("```")[0]
+    (desk.folder / "book.yml").write_text(book)
+    for changed in (1, 0):
+        done = ansible(desk, "ansible-playbook", "book.yml")
+        assert done.returncode == 0, done.stdout + done.stderr
+        assert f"changed={changed}" in done.stdout

@@ -1,0 +1,1 @@
+"""The Ansible collection, and the engine that its modules call."""
