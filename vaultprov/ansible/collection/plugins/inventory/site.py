@@ -9,7 +9,7 @@ description:
   - Each cluster of C(vaultprov.yaml) is a host that is worked on from the controller; each
     environment is a group.
   - A host has the variables C(vaultprov_env), C(vaultprov_cluster) and C(vaultprov_config).
-author: the vaultprov authors
+author: The vaultprov authors (@vaultprov)
 options:
   plugin:
     description: This plugin.

@@ -10,7 +10,7 @@ description:
   - Makes the auth mount, its config and role, policies, groups, the reviewer's ServiceAccount and
     the store, and proves a login; the engine of C(vaultprov onboard) and C(vaultprov offboard).
   - Nothing is written when everything is in place.
-author: the vaultprov authors
+author: The vaultprov authors (@vaultprov)
 extends_documentation_fragment: vaultprov.vaultprov.options
 options:
   state:

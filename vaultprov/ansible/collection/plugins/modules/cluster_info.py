@@ -8,7 +8,7 @@ module: cluster_info
 short_description: Say how a cluster's connection to Vault stands
 description:
   - The same as C(vaultprov status). Nothing is written.
-author: the vaultprov authors
+author: The vaultprov authors (@vaultprov)
 extends_documentation_fragment: vaultprov.vaultprov.options
 """
 

@@ -9,7 +9,7 @@ short_description: Find the one cause why External Secrets cannot read from Vaul
 description:
   - The same as C(vaultprov doctor). It only looks, unless O(probe) or O(probe_login) say otherwise.
   - Fails if a cause was found (exit code 1) or if something could not be told (3).
-author: the vaultprov authors
+author: The vaultprov authors (@vaultprov)
 extends_documentation_fragment: vaultprov.vaultprov.options
 options:
   store:

@@ -8,7 +8,7 @@ module: verify
 short_description: Prove what a cluster's workloads can do in Vault, and what they cannot
 description:
   - Logs in as External Secrets does. The same as C(vaultprov verify). Nothing is written.
-author: the vaultprov authors
+author: The vaultprov authors (@vaultprov)
 extends_documentation_fragment: vaultprov.vaultprov.options
 options:
   service_account:
