@@ -72,6 +72,7 @@ def imported(names: NamePatterns, contexts: Mapping[str, tuple[Context, ...]], i
             f"no auth mount of {io.vault.address} could be told to be a cluster's{left}",
             hint="say how they are called: --set names.auth_mount=... --set names.role=...",
         )
+    look.check_hosts(clusters)
     kv_mount, fit = look.policies(clusters)
     settings = {"kv_mount": kv_mount, **fit.settings, **look.oidc()}
     return Imported(
@@ -151,6 +152,18 @@ class _Look:
             also.append(f"other roles of auth/{mount}, which stay as they are:")
             also += [f"  {name}: {_bound(roles[name])}" for name in others]
         return ImportedCluster(env, cluster, {**settings, **more}, (*notes, *also))
+
+    def check_hosts(self, clusters: Iterable[ImportedCluster]) -> None:
+        """Two mounts of one API server are one cluster, which one of them may have."""
+        of_host: dict[str, list[str]] = {}
+        for each in clusters:
+            of_host.setdefault(each.settings.get("kubernetes.host", ""), []).append(each.name)
+        for host, names in of_host.items():
+            if host and len(names) > 1:
+                self.notes.append(
+                    f"{' and '.join(names)} have the same API server, {host}: onboarding refuses "
+                    "the second one"
+                )
 
     def policies(self, clusters: Iterable[ImportedCluster]) -> tuple[str | None, Fitted]:
         """The key-value mount, and the policy set that means what is live."""

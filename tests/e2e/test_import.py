@@ -139,6 +139,7 @@ def test_what_cannot_be_said_is_a_comment(lab: Lab, servers: dict[str, Any]) -> 
     vault.sys.enable_auth_method("kubernetes", path="other/place")
     vault.sys.enable_auth_method("kubernetes", path="balrog-k8s")
     vault.sys.enable_auth_method("jwt", path="ci")
+    mount(lab, "osc", "twin", servers["jerry"])
     vault.delete("identity/group/name/vault-admins-emea")
     text = imported(lab, "--file", "-").out
     for note in (
@@ -147,6 +148,7 @@ def test_what_cannot_be_said_is_a_comment(lab: Lab, servers: dict[str, Any]) -> 
         "auth/other/place does not fit names.auth_mount",
         "auth/balrog-k8s (balrog): which environment it is of cannot be told",
         "auth/ci is of type jwt",
+        "jerry and twin have the same API server",
         "group vault-admins-emea does not exist",
         "the stored reviewer JWT cannot be read back",
     ):
