@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from vaultprov.errors import ConfigError
 from vaultprov.model import Onboarding, ReviewerMode, Scope, ServiceAccount, vault_path
 
 
@@ -43,8 +44,14 @@ class Names:
             read, retired = retired, read
         role, write, group = patterns.role, patterns.write_policy, patterns.group
         if onboarding.team:
+            taken = (fill(role, "role").lower(), fill(group, "group"))
             role, write, group = patterns.team_role, patterns.team_write_policy, "{team}"
             read = retired = patterns.team_read_policy
+            if fill(role, "role").lower() == taken[0] or onboarding.team == taken[1]:
+                raise ConfigError(
+                    f"the group {onboarding.team} has the name of the cluster's own role or group",
+                    hint="--set names.team_role=team-{team}, or another group",
+                )
         return cls(
             auth_mount=fill(mount, "auth mount"),
             role=fill(role, "role").lower(),

@@ -17,7 +17,7 @@ from vaultprov.cluster_side import stores
 from vaultprov.desired import Target, onboarding_resources, reviewers
 from vaultprov.doctor.external_secrets import name_of, stores_named
 from vaultprov.doctor.world import World
-from vaultprov.errors import NotConverged
+from vaultprov.errors import Error, NotConverged
 from vaultprov.kube import objects
 from vaultprov.kube.manifest import Manifest
 from vaultprov.model import Onboarding, ReviewerMode, ServiceAccount, StoreKind
@@ -84,7 +84,9 @@ def carry_out(
     on_plan: OnPlan,
     on_event: OnEvent,
 ) -> Outcome:
-    """Plans it, does it unless `on_plan` raises, and proves it. Raises Error."""
+    """Plans it, does it unless `on_plan` raises, and proves it. Raises Error before it writes;
+    afterwards errors are in the outcome, beside what was written.
+    """
     observed = observe(change.resources, io, budget)
     resources, notes = change.resources, change.notes
     if change.add and change.part.store.enabled and not _stores(change.part, world):
@@ -97,7 +99,7 @@ def carry_out(
     outcome = replace(outcome, results=results, notes=notes)
     on_plan(plan, outcome)
     if plan.refused():
-        raise refusal(plan)
+        return replace(outcome, error=refusal(plan))
     proving = [token_right(account) for account in change.part.service_accounts]
     budget.call(lambda: check_rights(resources, plan, io, proving))
     tokens = {} if change.add else credentials(change.part, io)
@@ -106,10 +108,13 @@ def carry_out(
     outcome = replace(outcome, results=results, error=failures[0] if failures else None)
     if failures:
         return outcome
-    _settled(change.role, io, budget)
-    if change.add:
-        return _let_in(outcome, change, world, io, budget)
-    return _kept_out(outcome, change.part, tokens, io)
+    try:
+        _settled(change.role, io, budget)
+        if change.add:
+            return _let_in(outcome, change, world, io, budget)
+        return _kept_out(outcome, change.part, tokens, io)
+    except Error as error:
+        return replace(outcome, error=error)
 
 
 def _without_extras(plan: Plan) -> Plan:

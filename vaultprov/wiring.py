@@ -19,7 +19,7 @@ from vaultprov.errors import ConfigError, Error
 from vaultprov.jwt import PublicKey, claims, public_keys
 from vaultprov.model import EgressMode, Oidc, Onboarding, Only, ReviewerMode, Scope, dns_label
 from vaultprov.provisioner import provisioner_policy
-from vaultprov.reach import api_server, check_reachable
+from vaultprov.reach import api_server, check_reachable, hostname
 from vaultprov.redact import Secret
 from vaultprov.resource import Io, KubePort
 from vaultprov.retry import Budget
@@ -234,7 +234,9 @@ def _cluster(
         return cluster.client, Target()
     address = api_server(host or cluster.client.server)
     if by_keys or request.command == "advise":  # nobody calls back
-        return cluster.client, Target(address, stated_ca or cluster.ca_pem())
+        url = request.onboarding.reviewer.jwks_url
+        elsewhere = bool(url) and hostname(url) != hostname(address)  # a public server's keys
+        return cluster.client, Target(address, stated_ca or ("" if elsewhere else cluster.ca_pem()))
     if not host and cluster.inside:
         raise ConfigError(
             "in a pod the API server's address is one that only the cluster knows",

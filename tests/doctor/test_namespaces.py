@@ -123,3 +123,24 @@ def test_a_cluster_that_is_not_onboarded(teams: Clinic) -> None:
     done = namespace(teams, "add", "team-a")
     assert done.code == 6
     assert "vaultprov onboard --env moc --cluster smaug" in done.err
+
+
+def test_what_was_written_is_told_though_the_run_fails_after_it(teams: Clinic) -> None:
+    """Somebody keeps writing the role without it."""
+    stop = threading.Event()
+
+    def undo() -> None:
+        while not stop.wait(0.02):
+            if "team-a" in bound(teams):
+                teams.write(ROLE, bound_service_account_namespaces=["external-secrets"])
+
+    other = threading.Thread(target=undo)
+    other.start()
+    try:
+        done = namespace(teams, "add", "team-a", "--output", "json")
+    finally:
+        stop.set()
+        other.join()
+    assert done.code == 1
+    assert any(step["status"] in ("written", "failed") for step in done.document["steps"])
+    assert done.document["changed"] is True

@@ -167,3 +167,13 @@ def test_a_group_that_is_no_name_for_a_policy_is_refused(spaces: Clinic) -> None
     refused = spaces.run("team onboard", "--group", "a/b", "--namespace", "lair")
     assert refused.code == 2
     assert "'a/b'" in refused.err
+
+
+@pytest.mark.parametrize("group", ["moc-ops", "vault-admins-moc"])
+def test_a_group_of_the_clusters_own_name_is_refused(spaces: Clinic, group: str) -> None:
+    """It would be given the cluster's own role, or share the administrators' group."""
+    before = spaces.read("auth/smaug-k8s/role/moc-ops")
+    refused = spaces.run("team onboard", "--group", group, "--namespace", "lair")
+    assert refused.code == 2
+    assert "the cluster's own role or group" in refused.err
+    assert spaces.read("auth/smaug-k8s/role/moc-ops") == before
