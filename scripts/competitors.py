@@ -344,7 +344,7 @@ def competitors(desk: Desk, slow: Route, *, kubectl: bool, peer: bool) -> dict[s
     def bare(job: str, route: Route, world: World) -> None:
         replays[job].run(route, world)
 
-    rivals = {OURS: desk.ours, SHELL: desk.shell, BARE: bare}
+    rivals: dict[str, Competitor] = {OURS: desk.ours, SHELL: desk.shell, BARE: bare}
     rivals |= {name: desk.playbook(name) for name in _PLAYBOOKS}
     absent = [SHELL, PEER] if not kubectl else [] if peer else [PEER]
     return {name: rival for name, rival in rivals.items() if name not in absent}

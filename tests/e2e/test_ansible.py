@@ -12,7 +12,7 @@ import pytest
 import yaml
 
 from tests.conftest import CANARY, Lab
-from tests.e2e.worlds import api_servers, vault_read, watched
+from tests.e2e.worlds import accessors, api_servers, prepared, vault_read, watched
 
 COLLECTION = Path(__file__).parents[2] / "vaultprov" / "ansible" / "collection"
 SMAUG = {"env": "moc", "cluster": "smaug", "config": "{{ playbook_dir }}/vaultprov.yaml"}
@@ -108,6 +108,53 @@ def test_check_mode_is_the_plan_and_diff_shows_the_hand_edited_field(desk: Lab) 
     assert "+token_ttl: 3600" in shown.out
 
 
+def mended(result: dict[str, Any]) -> dict[str, Any]:
+    """What is to be done with each resource, without values that a plan cannot know."""
+    return {
+        each["key"]: (
+            each["action"],
+            {
+                name: "known later" if "known after" in str(change) else change
+                for name, change in each["fields"].items()
+            },
+        )
+        for each in result["steps"]
+    }
+
+
+def test_check_mode_predicts_exactly_what_the_run_after_it_does(desk: Lab) -> None:
+    """Every resource and field: on an empty Vault, after edits by hand, in place, taken back."""
+
+    def edits() -> None:
+        desk.vault.write_data("auth/smaug-k8s/role/moc-ops", data={"token_ttl": "2h"})
+        desk.vault.sys.delete_policy("moc-kv-r")
+        group = vault_read(desk, "identity/group/name/vault-admins-moc")
+        desk.vault.delete(f"identity/group-alias/id/{group['alias']['id']}")
+
+    absent = {"state": "absent"}
+    for number, params in enumerate(({}, {}, {}, absent, absent)):
+        if number == 1:
+            edits()
+        with watched(desk) as seen:
+            reached = {"kubernetes_host": seen.flags[1], "kubernetes_ca_file": seen.flags[3]}
+            told = params or reached
+            planned = play(seen.lab, [task(**told)], "--check").results[0]
+            assert seen.writes() == [], "check mode wrote"
+            ran = play(seen.lab, [task(**told)]).results[0]
+        before, after = mended(planned), mended(ran)
+        assert before.keys() == after.keys(), number
+        for key, (action, fields) in after.items():
+            predicted, expected = before[key]
+            assert predicted == action, key
+            assert expected.keys() == fields.keys(), key
+            for name, change in expected.items():
+                assert change in ("known later", fields[name]), key
+        written = {each["key"] for each in ran["steps"] if each["status"] == "written"}
+        pending = {key for key, (action, _) in before.items() if action != "keep"}
+        assert written == pending, number
+        assert planned["changed"] is ran["changed"] is bool(pending)
+
+
 def test_absent_takes_it_back_and_check_mode_does_not(desk: Lab) -> None:
     assert play(desk, [task()]).code == 0
     planned = play(desk, [task(state="absent")], "--check")
@@ -124,19 +171,57 @@ def test_a_failure_carries_what_to_do_next(desk: Lab) -> None:
     refused = play(desk, [task()]).results[0]
     assert refused["failed"] is True
     assert refused["exit_code"] == 6
-    assert "--adopt" in refused["hint"]
+    assert refused["hint"] == "to take over what is shown, add adopt: true to the same task"
+    assert refused["hint"] in refused["msg"]
+    assert refused["key"] == "vault/auth/smaug-k8s"
     wrong = play(desk, [task(env="No")]).results[0]
     assert wrong["exit_code"] == 2
     assert "is not a DNS label" in wrong["msg"]
 
 
-def test_nothing_secret_is_shown_at_the_highest_verbosity(desk: Lab) -> None:
+def test_nothing_secret_is_shown_at_the_highest_verbosity_or_kept(desk: Lab) -> None:
+    """Neither in the output nor in a log, a callback's files or a fact cache; failing or not."""
     token = desk.env["VAULT_TOKEN"]
-    secret = task(vault_token="{{ lookup('env', 'ELSEWHERE') }}")
-    done = play(desk.having(VAULT_TOKEN="", ELSEWHERE=token), [secret], "-vvvv")
-    assert done.code == 0, done.out
-    assert desk.env["VAULT_TOKEN"] not in done.out
-    assert CANARY not in done.out
+    kept = desk.folder / "kept"
+    talkative = desk.having(
+        VAULT_TOKEN="",
+        ELSEWHERE=token,
+        ANSIBLE_LOG_PATH=str(kept / "log"),
+        ANSIBLE_CALLBACKS_ENABLED="ansible.builtin.tree,ansible.builtin.junit",
+        ANSIBLE_CALLBACK_TREE_DIR=str(kept / "tree"),
+        JUNIT_OUTPUT_DIR=str(kept / "junit"),
+        ANSIBLE_CACHE_PLUGIN="ansible.builtin.jsonfile",
+        ANSIBLE_CACHE_PLUGIN_CONNECTION=str(kept / "facts"),
+    )
+    kept.mkdir()
+    elsewhere = "{{ lookup('env', 'ELSEWHERE') }}"
+    cached = {"ansible.builtin.set_fact": {"found": "{{ done }}", "cacheable": True}}
+    wrong: dict[str, Any] = {"set": {"environments": elsewhere}}
+    for params in ({}, wrong):
+        told = play(talkative, [task(vault_token=elsewhere, **params), cached], "-vvvv", "--diff")
+        assert told.results[0].get("failed", False) is bool(params), told.out
+    files = [each for each in kept.rglob("*") if each.is_file()]
+    assert {"log", "facts", "tree", "junit"} <= {each.relative_to(kept).parts[0] for each in files}
+    for file in files:
+        text = file.read_text()
+        assert not [each for each in (token, CANARY, desk.kube.token, "eyJ") if each in text], file
+
+
+@pytest.mark.parametrize("method", ["approle", "jwt", "kubernetes"])
+def test_a_task_logs_in_by_itself_and_revokes_its_token(desk: Lab, method: str) -> None:
+    login = prepared(desk, method)
+    before = accessors(desk)
+    secret = {
+        "auth": method,
+        "auth_mount": login.get("VAULTPROV_VAULT_AUTH_MOUNT"),
+        "auth_role": login["VAULTPROV_VAULT_AUTH_ROLE"],
+        "auth_secret": "{{ lookup('env', 'ELSEWHERE') }}",
+    }
+    bare = desk.having(VAULT_TOKEN="", ELSEWHERE=login["VAULTPROV_AUTH_SECRET"])
+    done = play(bare, [task(**{name: value for name, value in secret.items() if value})], "-vvvv")
+    assert done.results[0].get("failed", False) is False, done.out
+    assert login["VAULTPROV_AUTH_SECRET"] not in done.out
+    assert accessors(desk) <= before, "a token of the task is still alive"
 
 
 def test_how_it_stands_and_what_it_can_do(desk: Lab) -> None:

@@ -11,6 +11,8 @@ from typing import Any
 
 import urllib3
 import yaml
+from cryptography.hazmat.primitives.asymmetric.rsa import RSAPublicNumbers
+from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
 from tests.conftest import Lab
 from vaultprov.clients.kubeconfig import connect
@@ -155,6 +157,66 @@ def runbook(lab: Lab, *, audience: str = "") -> None:
             "audience": audience,
         },
     )
+
+
+def prepared(lab: Lab, method: str) -> dict[str, str]:
+    """A login method with a role that has the provisioner's policy; the variables to use it."""
+    vault = lab.vault
+    if method == "approle":
+        vault.sys.enable_auth_method("approle")
+        vault.auth.approle.create_or_update_approle("ci", token_policies=["vaultprov-provisioner"])
+        role = vault.auth.approle.read_role_id("ci")["data"]["role_id"]
+        secret = vault.auth.approle.generate_secret_id("ci")["data"]["secret_id"]
+        return {"VAULTPROV_VAULT_AUTH_ROLE": role, "VAULTPROV_AUTH_SECRET": secret}
+    account = f"ci-{lab.id}"
+    path = "/api/v1/namespaces/default/serviceaccounts"
+    kubernetes(lab, "POST", path, {"metadata": {"name": account}})
+    jwt = workload_token(lab, f"default/{account}")
+    if method == "kubernetes":
+        assert lab.onboard().code == 0
+        vault.sys.enable_auth_method("kubernetes", path="ci")
+        config: dict[str, object] = {
+            "kubernetes_host": lab.kube.server,
+            "kubernetes_ca_cert": lab.kube.ca_pem,
+        }
+        config |= {"disable_local_ca_jwt": True, "token_reviewer_jwt": reviewer_token(lab)}
+        vault.adapter.post("/v1/auth/ci/config", json=config)
+        bound = {
+            "bound_service_account_names": account,
+            "bound_service_account_namespaces": "default",
+        }
+        role = {**bound, "token_policies": ["vaultprov-provisioner"]}
+        vault.adapter.post("/v1/auth/ci/role/ci", json=role)
+        assert login(lab, jwt, "ci", "ci")["client_token"]
+    else:
+        vault.sys.enable_auth_method("jwt", path="ci")
+        keys = kubernetes(lab, "GET", "/openid/v1/jwks")
+        vault.adapter.post("/v1/auth/ci/config", json={"jwt_validation_pubkeys": [pem(keys)]})
+        role = {"role_type": "jwt", "user_claim": "sub", "bound_audiences": ["vault"]}
+        role |= {"token_policies": ["vaultprov-provisioner"]}
+        vault.adapter.post("/v1/auth/ci/role/ci", json=role)
+    return {
+        "VAULTPROV_VAULT_AUTH_MOUNT": "ci",
+        "VAULTPROV_VAULT_AUTH_ROLE": "ci",
+        "VAULTPROV_AUTH_SECRET": jwt,
+    }
+
+
+def pem(keys: dict[str, list[dict[str, str]]]) -> str:
+    """The first key of a JWKS as PEM."""
+
+    def number(text: str) -> int:
+        return int.from_bytes(base64.urlsafe_b64decode(text + "=="), "big")
+
+    key = keys["keys"][0]
+    public = RSAPublicNumbers(number(key["e"]), number(key["n"])).public_key()
+    return public.public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo).decode()
+
+
+def accessors(lab: Lab) -> set[str]:
+    """The accessors of all living tokens."""
+    keys: list[str] = lab.vault.list("auth/token/accessors")["data"]["keys"]
+    return set(keys)
 
 
 @contextmanager

@@ -6,6 +6,7 @@ The modules know Ansible and nothing of Vault; this knows the use cases and noth
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,6 +14,7 @@ from typing import Any
 
 import yaml
 
+from vaultprov.apply import Status
 from vaultprov.clients.network import SocketNetwork
 from vaultprov.doctor.diagnose import diagnose
 from vaultprov.errors import Bug, Error
@@ -49,6 +51,9 @@ _VARIABLES = {
     "auth_secret": "VAULTPROV_AUTH_SECRET",
     "kubeconfig": "KUBECONFIG",
 }
+# What is inside is a command line, to be run as it is.
+_COMMAND = re.compile(r"(\bvaultprov [^;,()]*)")
+_ENDED_BADLY = (Status.FAILED, Status.REFUSED)
 _FILES = ("config", "reviewer_jwt_file", "jwks_file", "store_token_file")
 Params = Mapping[str, Any]
 
@@ -64,11 +69,13 @@ class Task:
 
 
 class TaskFailed(Exception):
-    """Why a task failed, with everything that the module returns besides."""
+    """Why a task failed, in a playbook's terms. result: everything that the module returns."""
 
-    def __init__(self, error: Error, result: dict[str, Any]) -> None:
-        super().__init__(error.message)
-        self.error, self.result = error, result
+    def __init__(self, told: Error, params: Params, exit_code: int, **result: Any) -> None:
+        hint = _in_a_playbook(told.hint, params)
+        message = f"{told.message}. Next: {hint}" if hint else told.message
+        super().__init__(message)
+        self.result = {"key": None, **result, "hint": hint, "exit_code": exit_code}
 
 
 class _OnlyPlanned(Error):
@@ -99,20 +106,20 @@ def _attempt(task: Task, work: Callable[[Task], dict[str, Any]]) -> dict[str, An
     try:
         return work(task)
     except Error as error:
-        raise TaskFailed(error, {"hint": error.hint, "exit_code": error.exit_code}) from error
+        raise TaskFailed(error, task.params, error.exit_code) from error
     except (TaskFailed, KeyboardInterrupt):
         raise
     except Exception as error:
         # Without its own text: of a value that nobody foresaw, it may be a secret.
         bug = Bug(f"this is a bug of vaultprov ({type(error).__name__})")
-        raise TaskFailed(bug, {"hint": bug.hint, "exit_code": bug.exit_code}) from error
+        raise TaskFailed(bug, task.params, bug.exit_code) from error
 
 
 def _present(task: Task, command: str = "onboard", *, write: bool = True) -> dict[str, Any]:
     with wired(command, _options(task.params), _environ(task), task.warn) as (request, io, budget):
         writing = write and not task.check
         outcome = execute(request, io, budget, write=writing, network=SocketNetwork())
-    return _result(outcome)
+    return _result(outcome, task)
 
 
 def _absent(task: Task) -> dict[str, Any]:
@@ -130,13 +137,13 @@ def _absent(task: Task) -> dict[str, Any]:
         found = _document(outcome)
         pending = any(step["action"] != "keep" for step in found["steps"])
         return {**found, "ok": True, "changed": pending, "error": None, "diff": _diff(found)}
-    return _result(outcome)
+    return _result(outcome, task)
 
 
 def _verified(task: Task) -> dict[str, Any]:
     with wired("verify", _options(task.params), _environ(task), task.warn) as (request, io, budget):
         outcome = prove(request, Proof(None, task.params.get("touch_store")), io, budget)
-    return _result(outcome)
+    return _result(outcome, task)
 
 
 def _diagnosed(task: Task) -> dict[str, Any]:
@@ -153,7 +160,7 @@ def _diagnosed(task: Task) -> dict[str, Any]:
     root = found["root"] or {}
     fix = (root.get("fix") or {}).get("command") or ""
     told = f"{root['id']}: {root['cause']}" if root else "some checks could not be told"
-    raise TaskFailed(Error(told), {**found, "hint": fix, "exit_code": diagnosis.exit_code})
+    raise TaskFailed(Error(told, hint=fix), task.params, diagnosis.exit_code, **found)
 
 
 def _options(params: Params) -> dict[str, Any]:
@@ -177,13 +184,31 @@ def _environ(task: Task) -> dict[str, str]:
     return {**task.environ, **given}
 
 
-def _result(outcome: Outcome) -> dict[str, Any]:
+def _result(outcome: Outcome, task: Task) -> dict[str, Any]:
     found = _document(outcome)
     result = {**found, "diff": _diff(found)}
     if outcome.error is not None:
-        told = {"hint": outcome.error.hint, "exit_code": outcome.exit_code}
-        raise TaskFailed(outcome.error, {**result, **told})
+        ended = (str(r.step.key) for r in outcome.results if r.status in _ENDED_BADLY)
+        key = next(ended, None)
+        raise TaskFailed(outcome.error, task.params, outcome.exit_code, **result, key=key)
     return result
+
+
+def _in_a_playbook(hint: str, params: Params) -> str:
+    """A hint of the command line, in terms of the task: `--adopt` is `adopt: true`."""
+
+    def option(found: re.Match[str]) -> str:
+        name = found[1].replace("-", "_")
+        if name not in params:
+            return found[0]
+        return f"{name}: true" if isinstance(params[name], bool) else f"{name}:"
+
+    parts = _COMMAND.split(hint)
+    parts[::2] = [
+        re.sub(r"--([a-z][a-z-]*)", option, each).replace("the same command", "the same task")
+        for each in parts[::2]
+    ]
+    return "".join(parts)
 
 
 def _document(outcome: Outcome) -> dict[str, Any]:

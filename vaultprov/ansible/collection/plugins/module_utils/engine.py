@@ -79,4 +79,4 @@ def run(use_case, argument_spec):
     try:
         module.exit_json(**getattr(engine, use_case)(task))
     except engine.TaskFailed as failed:
-        module.fail_json(msg=str(failed.error.message), **failed.result)
+        module.fail_json(msg=str(failed), **failed.result)
