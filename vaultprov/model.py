@@ -95,6 +95,13 @@ def seconds(value: str | int, what: str) -> int:
     return int(match[1]) * _UNIT_SECONDS[match[2]]
 
 
+def duration(seconds: int) -> str:
+    """Seconds as people write them, in the largest unit that leaves no rest: `365d`, `90m`."""
+    units = [(unit, size) for unit, size in reversed(_UNIT_SECONDS.items()) if unit]
+    unit, size = next((u, s) for u, s in units if seconds % s == 0 and (seconds or s == 1))
+    return f"{seconds // size}{unit}"
+
+
 @dataclass(frozen=True, order=True, slots=True)
 class ServiceAccount:
     """A ServiceAccount's coordinates, written NAMESPACE/NAME."""

@@ -19,6 +19,7 @@ from vaultprov.model import (
     Scope,
     ServiceAccount,
     StoreKind,
+    duration,
     seconds,
     vault_path,
 )
@@ -39,6 +40,14 @@ class Setting:
     def variable(self) -> str:
         """The environment variable of our own for this setting."""
         return "VAULTPROV_" + self.key.upper().replace(".", "_")
+
+    def written(self, value: Any) -> Any:
+        """A parsed value as people write it: `365d`, `app=external-secrets`; others as they are."""
+        if self.parse is _duration and value is not None:
+            return duration(value)
+        if self.parse is _labels:
+            return tuple(f"{name}={each}" for name, each in value)
+        return value
 
 
 def _text(value: Any) -> str:

@@ -72,7 +72,7 @@ def test_every_exit_code_is_in_the_readme() -> None:
 def settings_table() -> str:
     rows = ["| setting | default | meaning |", "|---|---|---|"]
     for setting in SETTINGS:
-        default = "" if setting.default is None else f"`{shown(setting.default)}`"
+        default = "" if setting.default is None else f"`{shown(setting.written(setting.default))}`"
         variables = f" ({', '.join(f'`{name}`' for name in setting.env)})" if setting.env else ""
         rows.append(f"| `{setting.key}` | {default} | {setting.help}{variables} |")
     return "\n".join(rows) + "\n"

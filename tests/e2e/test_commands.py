@@ -29,7 +29,7 @@ def test_config_show_tells_every_value_and_its_source(lab: Lab) -> None:
     file = lab.folder / "vaultprov.yaml"
     where = {name: number for number, name in numbered(file)}
     assert f"kv  ({file}:{where['kv_mount']})" in lines["kv_mount"]
-    assert f"1800  ({file}:{where['token_ttl']})" in lines["token_ttl"]
+    assert f"30m  ({file}:{where['token_ttl']})" in lines["token_ttl"]
     assert f"a  ({file}:{where['audience']})" in lines["audience"]
     assert "operate-first  (VAULTPROV_POLICY_SET)" in lines["policy_set"]
     assert "cluster  (flag)" in lines["scope"]

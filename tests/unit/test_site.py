@@ -19,7 +19,7 @@ from vaultprov.model import (
     Scope,
     ServiceAccount,
 )
-from vaultprov.settings import BY_KEY, SETTINGS
+from vaultprov.settings import BY_KEY, SETTINGS, Setting
 from vaultprov.site import Site, Sourced, find, load, onboarding
 
 Write = Callable[[str], Path]
@@ -347,3 +347,17 @@ class TestOnboarding:
             token_ttl=7200,
             exclusive=True,
         )
+
+
+@pytest.mark.parametrize("setting", SETTINGS, ids=lambda setting: setting.key)
+def test_what_config_show_prints_can_be_written_into_the_site_file(setting: Setting) -> None:
+    written = setting.written(setting.default)
+    text = ",".join(map(str, written)) if isinstance(written, tuple) else written
+    assert text in (None, "") or setting.parse(text) == setting.default
+
+
+@pytest.mark.parametrize(
+    ("seconds", "told"), [(0, "0s"), (59, "59s"), (5400, "90m"), (3600, "1h"), (172800, "2d")]
+)
+def test_a_duration_is_told_in_its_largest_unit(seconds: int, told: str) -> None:
+    assert BY_KEY["timeout"].written(seconds) == told

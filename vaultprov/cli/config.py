@@ -22,19 +22,21 @@ def config() -> None:
 def config_show(**given: Any) -> int:
     """Print every effective setting and where it came from."""
     from vaultprov.report import document, human
+    from vaultprov.settings import BY_KEY
     from vaultprov.wiring import effective
 
     _, values = effective(given, os.environ)
+    written = {key: BY_KEY[key].written(each.value) for key, each in values.items()}
     if given["output"] == "json":
         shown = {
-            key: {"value": s.value and human.shown(s.value), "source": s.source}
-            for key, s in values.items()
+            key: {"value": value and human.shown(value), "source": values[key].source}
+            for key, value in written.items()
         }
         click.echo(
             document.text({"schema": document.SCHEMA, "command": "config show", "settings": shown})
         )
         return 0
     width = max(map(len, values))
-    for key, sourced in values.items():
-        click.echo(f"{key:<{width}}  {human.shown(sourced.value)}  ({sourced.source})")
+    for key, value in written.items():
+        click.echo(f"{key:<{width}}  {human.shown(value)}  ({values[key].source})")
     return 0
