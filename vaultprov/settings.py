@@ -72,7 +72,9 @@ def _url(value: Any) -> str:
     if "@" in url:
         raise ConfigError("the URL holds a user name or password; leave them out")
     if not hostname(url) or not url.startswith(("http://", "https://")):
-        raise ConfigError(f"expected an http(s):// URL, found {url!r}")
+        raise ConfigError(
+            f"expected an http(s):// URL, found {url!r}", hint="write it as https://HOST:PORT"
+        )
     return url
 
 

@@ -33,9 +33,9 @@ _SITE = "site"  # stands for environment and cluster where a command is about ne
 
 
 def effective(
-    options: Mapping[str, Any], environ: Mapping[str, str]
+    options: Mapping[str, Any], environ: Mapping[str, str], warn: Callable[[str], None]
 ) -> tuple[sites.Site, dict[str, sites.Sourced]]:
-    """The site and its effective settings. Raises ConfigError.
+    """The site and its effective settings. Raises ConfigError; warns of what looks like a typo.
 
     options: flags by name; `a__b` is the setting `a.b`, other names that are settings are
     themselves.
@@ -46,6 +46,10 @@ def effective(
     home = Path(environ.get("XDG_CONFIG_HOME") or Path.home() / ".config")
     path = options.get("config") or sites.find(Path.cwd(), home)
     site = sites.load(path) if path else sites.Site()
+    env = options.get("env")
+    if env is not None and site.environments and env not in site.environments:
+        known = ", ".join(sorted(site.environments))
+        warn(f"{env} is not an environment of {path}, which has {known}")
     flags = {key.replace("__", "."): value for key, value in options.items()}
     flags = {key: value for key, value in flags.items() if key in BY_KEY}
     if options.get("no_oidc"):
@@ -67,9 +71,11 @@ def effective(
     return site, site.effective(options.get("env"), options.get("cluster"), environ, flags)
 
 
-def onboarding_of(options: Mapping[str, Any], environ: Mapping[str, str]) -> Onboarding:
+def onboarding_of(
+    options: Mapping[str, Any], environ: Mapping[str, str], warn: Callable[[str], None]
+) -> Onboarding:
     """What is asked for, without any server. Raises ConfigError."""
-    _, values = effective(options, environ)
+    _, values = effective(options, environ, warn)
     return sites.onboarding(values, options["env"], options["cluster"])
 
 
@@ -81,7 +87,7 @@ def wired(
     warn: Callable[[str], None],
 ) -> Iterator[tuple[Request, Io, Budget]]:
     """A request that can be executed. A Vault token made for the run is revoked at its end."""
-    site, values = effective(options, environ)
+    site, values = effective(options, environ, warn)
     settings = {key: sourced.value for key, sourced in values.items()}
     _check_combination(options)
     request = _request(command, options, site, values, environ)

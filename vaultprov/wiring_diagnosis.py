@@ -23,7 +23,7 @@ def world_of(
     options: Mapping[str, Any], environ: Mapping[str, str], warn: Callable[[str], None]
 ) -> Iterator[World]:
     """The world of one doctor run. A missing token or kubeconfig is a vantage less, not an end."""
-    _, values = effective(options, environ)
+    _, values = effective(options, environ, warn)
     settings = {key: sourced.value for key, sourced in values.items()}
     onboarding = sites.onboarding(values, options["env"], options["cluster"])
     case = replace(_case(onboarding, options, settings), debug=bool(environ.get("VAULTPROV_DEBUG")))

@@ -34,7 +34,7 @@ def texts(
     """
     from vaultprov.clients.kubeconfig import contexts  # 0.3 s, which --help need not pay
 
-    _, values = effective(options, environ)
+    _, values = effective(options, environ, warn)
     keys = [setting.key for setting in SETTINGS if setting.key.startswith("names.")]
     patterns = {key: values[key].value for key in keys}
     names = NamePatterns(**{key.removeprefix("names."): each for key, each in patterns.items()})

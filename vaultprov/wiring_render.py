@@ -38,7 +38,7 @@ def rendered(
 
     options: flags by name, as of `wiring.effective`; `include` names parts, `layout` a Layout.
     """
-    _, values = effective(options, environ)
+    _, values = effective(options, environ, warn)
     settings = {key: sourced.value for key, sourced in values.items()}
     onboarding = sites.onboarding(values, options["env"], options["cluster"])
     facts = _facts(onboarding, Layout(options["layout"]), settings)

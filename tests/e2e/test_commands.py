@@ -38,6 +38,18 @@ def test_config_show_tells_every_value_and_its_source(lab: Lab) -> None:
     assert "oidc  (default)" in lines["oidc.mount"]
 
 
+def test_an_environment_that_the_site_file_has_not_is_told(lab: Lab) -> None:
+    """A typo would make policies and groups of an environment that nobody meant."""
+    for command in (["config", "show"], ["render", "--dir", "out"], ["policy", "show"]):
+        done = lab.run(*command, "--env", "mco", "--cluster", "smaug")
+        assert done.code == 0, done.err
+        assert (
+            f"mco is not an environment of {lab.folder}/vaultprov.yaml, which has moc" in done.err
+        )
+        told = lab.run(*command, "--env", "moc", "--cluster", "smaug").err
+        assert "is not an environment" not in told
+
+
 def numbered(file: Path) -> list[tuple[int, str]]:
     """The line numbers of a site file's keys."""
     lines = file.read_text().splitlines()

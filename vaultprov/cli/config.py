@@ -7,7 +7,7 @@ from typing import Any
 
 import click
 
-from vaultprov.cli.options import OUTPUT, SITE, options
+from vaultprov.cli.options import OUTPUT, SITE, options, warn
 
 
 @click.group()
@@ -25,7 +25,7 @@ def config_show(**given: Any) -> int:
     from vaultprov.settings import BY_KEY
     from vaultprov.wiring import effective
 
-    _, values = effective(given, os.environ)
+    _, values = effective(given, os.environ, warn)
     written = {key: BY_KEY[key].written(each.value) for key, each in values.items()}
     if given["output"] == "json":
         shown = {

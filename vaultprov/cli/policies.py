@@ -39,7 +39,8 @@ def show(**given: Any) -> int:
     from vaultprov.desired import policies
     from vaultprov.wiring import onboarding_of
 
-    found = {each.name: each.text for each in policies(onboarding_of(given, os.environ))}
+    onboarding = onboarding_of(given, os.environ, warn)
+    found = {each.name: each.text for each in policies(onboarding)}
     unknown = [name for name in given["names"] if name not in found]
     if unknown:
         raise ConfigError(f"there is no policy {unknown[0]}", hint=f"one of: {', '.join(found)}")
