@@ -2,8 +2,9 @@
 
     Facts, manifests -> render() -> Tree -> differences() | write()
 
-Nothing here makes or changes an object: what is rendered is what is applied, down to the
-annotations. A kustomization of others is added to; a file of others is kept or refused.
+Nothing here makes or changes an object: what is rendered is what is applied, but for an annotation
+that keeps Argo CD from taking away what others use, too (`objects.delivered`). A kustomization of
+others is added to; a file of others is kept or refused.
 """
 
 from collections.abc import Callable, Iterable, Mapping

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping
 
 from vaultprov.errors import ConfigError
 from vaultprov.render.facts import Facts
-from vaultprov.render.objects import file_name, label, namespace_of, rank, refuse_secrets
+from vaultprov.render.objects import delivered, file_name, label, namespace_of, rank, refuse_secrets
 from vaultprov.render.text import document
 from vaultprov.render.tree import Edit, Object, Text, Tree, Whose, added_to, header, is_ours
 
@@ -21,7 +21,7 @@ _GATEKEEPER = "constraints.gatekeeper.sh/"
 def plain(facts: Facts, manifests: Iterable[Object], files: Mapping[str, str]) -> Tree:
     """One file per object, named so that `kubectl apply -f` takes them in a working order."""
     first = header(facts.command)
-    tree = {f"{rank(b)}-{file_name(b)}": Text(first + document(b)) for b in manifests}
+    tree = {f"{rank(b)}-{file_name(b)}": Text(first + document(delivered(b))) for b in manifests}
     return tree | others(facts, files, "")
 
 
@@ -37,12 +37,12 @@ def kustomize(facts: Facts, manifests: Iterable[Object], files: Mapping[str, str
     resources: list[str] = []
     parts: dict[str, list[str]] = {}
     for body in manifests:
-        part, name = _part(body, facts), file_name(body)
+        part, name, content = _part(body, facts), file_name(body), document(delivered(body))
         if part:
-            tree[f"base/{part}/{name}"] = Text(shared + document(body), Whose.SHARED)
+            tree[f"base/{part}/{name}"] = Text(shared + content, Whose.SHARED)
             parts.setdefault(part, []).append(name)
         else:
-            tree[f"{overlay}/{name}"] = Text(first + document(body))
+            tree[f"{overlay}/{name}"] = Text(first + content)
             resources.append(name)
     for part, names in parts.items():
         listed = kustomization(names)

@@ -22,6 +22,14 @@ _RANK = {
     "ExternalSecret": 5,
 }
 _REST = 3
+# Others' objects are in a namespace, and others' settings beside an entry of ours. Argo CD is not
+# to take either away with what is left out of git, nor with the Application; and a list that others
+# share is merged by the server alone (argo-cd `docs/user-guide/sync-options.md`).
+_SYNC_OPTIONS = "argocd.argoproj.io/sync-options"
+_SHARED = {
+    "Namespace": "Prune=false,Delete=false",
+    "ExternalSecretsConfig": "Prune=false,Delete=false,ServerSideApply=true",
+}
 _SAFE = re.compile(r"[A-Za-z0-9._-]+")
 
 
@@ -38,6 +46,15 @@ def checked(manifests: Iterable[Object]) -> tuple[Object, ...]:
             raise ConfigError(f"{label(body)} is wanted twice, in two different forms")
         refuse_secrets(body, label(body))
     return tuple(found[identity] for identity in sorted(found))
+
+
+def delivered(body: Object) -> Object:
+    """The object as Argo CD is to deliver it; `kubectl apply` takes it as well."""
+    if body["kind"] not in _SHARED:
+        return body
+    metadata = body["metadata"]
+    annotations = {**metadata.get("annotations", {}), _SYNC_OPTIONS: _SHARED[body["kind"]]}
+    return {**body, "metadata": {**metadata, "annotations": annotations}}
 
 
 def refuse_secrets(value: Any, where: str) -> None:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import os
 import subprocess
+from collections.abc import Iterable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -29,9 +30,12 @@ from tests.unit.render.world import (
 from tests.unit.test_report import golden
 from vaultprov.errors import ConfigError, Refused
 from vaultprov.kube import objects
+from vaultprov.kube.destinations import cidrs
+from vaultprov.kube.egress import config_entry, egress_rules
 from vaultprov.model import ServiceAccount
 from vaultprov.redact import Secret
 from vaultprov.render import ArgoCd, Facts, Layout, Tree, differences, render, write
+from vaultprov.render.objects import delivered
 from vaultprov.render.tree import Text, is_ours
 
 VALUES = {"values/big-bang.yaml": "addons:\n  externalSecrets:\n    enabled: true\n"}
@@ -52,7 +56,12 @@ def build(folder: Path) -> list[Object]:
     return [body for body in yaml.safe_load_all(done.stdout) if body]
 
 
-def by_identity(bodies: list[Object]) -> dict[tuple[str, ...], Object]:
+def spared(*namespaces: str) -> list[Object]:
+    """The objects as Argo CD is to deliver them."""
+    return [dict(delivered(body)) for body in namespaced(*namespaces)]
+
+
+def by_identity(bodies: Iterable[Object]) -> dict[tuple[str, ...], Object]:
     return {
         (body["kind"], body["metadata"].get("namespace", ""), body["metadata"]["name"]): body
         for body in bodies
@@ -106,9 +115,22 @@ def test_every_file_says_whose_it_is(tmp_path: Path, layout: Layout) -> None:
 
 @pytest.mark.parametrize("layout", [Layout.PLAIN, Layout.KUSTOMIZE])
 def test_what_is_rendered_is_what_is_applied(layout: Layout) -> None:
-    """Object by object, with annotations and labels; nothing is added."""
+    """Object by object, with annotations and labels; added is how Argo CD is to deliver them."""
     tree = made(layout)
-    assert by_identity(rendered(tree)) == by_identity(namespaced("apps", "web"))
+    assert by_identity(rendered(tree)) == by_identity(spared("apps", "web"))
+
+
+@pytest.mark.parametrize("layout", [Layout.PLAIN, Layout.KUSTOMIZE])
+def test_argo_cd_takes_nothing_away_that_others_use_too(layout: Layout) -> None:
+    """Namespaces, with all that is in them, and the operator's object with an entry of ours."""
+    entry = config_entry(egress_rules(cidrs(["10.0.0.1/32"], 8200)))
+    for body in rendered(render(facts(layout), [*namespaced("apps", "web"), entry])):
+        told = (body["metadata"].get("annotations") or {}).get("argocd.argoproj.io/sync-options")
+        options = set((told or "").split(","))
+        shared = body["kind"] in {"Namespace", "ExternalSecretsConfig"}
+        assert ({"Prune=false", "Delete=false"} <= options) is shared, body
+        # A list of an object that is not ours is merged by the server, or others' entries are lost.
+        assert ("ServerSideApply=true" in options) is (body["kind"] == "ExternalSecretsConfig")
 
 
 @needs_kustomize
@@ -122,7 +144,9 @@ def test_kustomize_builds_what_is_applied(tmp_path: Path, layout: Layout) -> Non
         built = build(tmp_path / "external-secrets/overlays/moc/smaug")
         built += build(tmp_path / "cluster-scope/overlays/prod/moc/smaug")
     found = by_identity([body for body in built if body["kind"] != "Group"])
-    assert found == by_identity(namespaced("apps", "web"))
+    assert found == by_identity(
+        spared("apps", "web") if layout is Layout.KUSTOMIZE else namespaced("apps", "web")
+    )
 
 
 @needs_kustomize
