@@ -63,7 +63,12 @@ def rendered(
     if "examples" in wanted:
         manifests += _examples(onboarding, version)
     if "istio" in wanted:
-        manifests.append(_authorization(onboarding, settings))
+        policy = _authorization(onboarding, settings)
+        warn(
+            f"the first AuthorizationPolicy that allows anything denies all the rest: apply ours "
+            f"only where the namespace {policy['metadata']['namespace']} has such policies"
+        )
+        manifests.append(policy)
     files: dict[str, str] = {}
     if "big-bang" in wanted:
         files |= _big_bang(onboarding, settings, version)

@@ -113,7 +113,9 @@ def test_the_mesh_is_for_a_vault_in_the_cluster(lab: Lab, tmp_path: Path) -> Non
     assert done.code == 2
     assert "store.server" in done.err
     inside = ("--set", "store.server=http://vault.vault.svc:8200")
-    assert render(lab, tmp_path / "out", "--include", "istio", *inside).code == 0
+    done = render(lab, tmp_path / "out", "--include", "istio", *inside)
+    assert done.code == 0
+    assert "denies all the rest" in done.err, "who has no such policy yet locks everybody else out"
     (policy,) = documents(tmp_path / "out")
     assert (policy["kind"], policy["metadata"]["namespace"]) == ("AuthorizationPolicy", "vault")
 
