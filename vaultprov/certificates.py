@@ -7,7 +7,7 @@ import re
 import ssl
 from pathlib import Path
 
-from vaultprov.errors import ConfigError
+from vaultprov.errors import ConfigError, reason
 
 _BLOCK = re.compile(r"-----BEGIN CERTIFICATE-----.*?-----END CERTIFICATE-----", re.DOTALL)
 
@@ -55,6 +55,6 @@ def given_ca(file: Path | None) -> str:
     try:
         pem = file.read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
-        raise ConfigError(f"the CA file {file} cannot be read: {error}") from error
+        raise ConfigError(f"the CA file {file} cannot be read: {reason(error)}") from error
     fingerprints(pem)
     return pem

@@ -84,6 +84,13 @@ class Bug(Error):
         super().__init__(message, hint="run again with VAULTPROV_DEBUG=1 and report the traceback")
 
 
+def reason(error: OSError | UnicodeDecodeError) -> str:
+    """Why a file could not be read or written; its path is the message's."""
+    if isinstance(error, UnicodeDecodeError):
+        return "it is not UTF-8 text"
+    return error.strerror or str(error)
+
+
 class Refused(Error):
     """We will not do this without an explicit flag."""
 

@@ -14,7 +14,7 @@ from typing import Any
 
 import yaml
 
-from vaultprov.errors import ConfigError
+from vaultprov.errors import ConfigError, reason
 from vaultprov.model import (
     Egress,
     NamePatterns,
@@ -95,7 +95,7 @@ def load(path: Path) -> Site:
     try:
         text = path.read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
-        raise ConfigError(f"the site file {path} cannot be read: {error}") from error
+        raise ConfigError(f"the site file {path} cannot be read: {reason(error)}") from error
     return parsed(text, path)
 
 
@@ -196,7 +196,8 @@ def _parsed(key: str, value: Any, where: str) -> Any:
     try:
         return BY_KEY[key].parse(value)
     except ConfigError as error:
-        raise ConfigError(f"{where}: {key}: {error.message}", hint=error.hint) from error
+        told = f"{key}: {error.message}" if where == "flag" else f"{where}: {key}: {error.message}"
+        raise ConfigError(told, hint=error.hint) from error
 
 
 class _Reader:

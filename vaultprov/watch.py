@@ -12,7 +12,7 @@ from typing import Any
 from vaultprov.doctor.diagnose import diagnose
 from vaultprov.doctor.model import Diagnosis, Status
 from vaultprov.doctor.world import World
-from vaultprov.errors import ConfigError, Error
+from vaultprov.errors import ConfigError, Error, reason
 from vaultprov.report.diagnosis import document, human, junit, prometheus, sarif
 from vaultprov.wiring_diagnosis import world_of
 
@@ -95,4 +95,4 @@ def _write(file: Path, text: str) -> None:
         Path(name).replace(file)
     except OSError as error:
         Path(name).unlink(missing_ok=True)
-        raise ConfigError(f"{file} cannot be written: {error}") from error
+        raise ConfigError(f"{file} cannot be written: {reason(error)}") from error

@@ -11,7 +11,7 @@ from typing import Any
 from vaultprov import site as sites
 from vaultprov.doctor.facts import Case
 from vaultprov.doctor.world import World
-from vaultprov.errors import ConfigError, Error
+from vaultprov.errors import ConfigError, Error, reason
 from vaultprov.model import Onboarding, ServiceAccount
 from vaultprov.resource import KubePort, KubeReader, VaultPort
 from vaultprov.retry import Budget
@@ -62,7 +62,7 @@ def _case(onboarding: Onboarding, options: Mapping[str, Any], settings: Mapping[
     try:
         ca = ca_file.read_text(encoding="utf-8") if ca_file else ""
     except (OSError, UnicodeDecodeError) as error:
-        raise ConfigError(f"the CA file {ca_file} cannot be read: {error}") from error
+        raise ConfigError(f"the CA file {ca_file} cannot be read: {reason(error)}") from error
     return Case(
         onboarding,
         settings["vault.address"],

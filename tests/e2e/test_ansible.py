@@ -163,7 +163,11 @@ def test_absent_takes_it_back_and_check_mode_does_not(desk: Lab) -> None:
     gone = play(desk, [task(state="absent")])
     assert gone.results[0]["changed"] is True, gone.out
     assert "smaug-k8s/" not in vault_read(desk, "sys/auth")
-    assert play(desk, [task(state="absent")]).results[0]["changed"] is False
+    again = play(desk, [task(state="absent")]).results[0]
+    assert again["changed"] is False
+    # What only an onboarding uses disturbs nobody: one task, its state a variable.
+    more = task(state="absent", bootstrap=True, cluster_uid="x", service_account=["a/b"])
+    assert play(desk, [more]).results[0]["changed"] is False
 
 
 def test_a_failure_carries_what_to_do_next(desk: Lab) -> None:
@@ -177,6 +181,16 @@ def test_a_failure_carries_what_to_do_next(desk: Lab) -> None:
     wrong = play(desk, [task(env="No")]).results[0]
     assert wrong["exit_code"] == 2
     assert "is not a DNS label" in wrong["msg"]
+
+
+def test_settings_are_written_as_in_the_site_file_or_by_key(desk: Lab) -> None:
+    nested = {"reviewer": {"wait": "20s"}, "names.role": "{env}-readers", "scope": "cluster"}
+    labels = {"store": {"namespace_labels": {"vault": "yes"}, "namespace_regexes": ["a{1,3}"]}}
+    planned = play(desk, [task(set={**nested, **labels})], "--check").results[0]
+    assert "vault/role/smaug-k8s/moc-readers" in mended(planned), planned["msg"]
+    wrong = play(desk, [task(set={"reviewer": {"wate": 1}})]).results[0]
+    assert wrong["exit_code"] == 2
+    assert "there is no setting 'reviewer.wate'" in wrong["msg"]
 
 
 def test_nothing_secret_is_shown_at_the_highest_verbosity_or_kept(desk: Lab) -> None:

@@ -32,3 +32,8 @@ def test_a_hint_names_the_tasks_options(hint: str, told: str) -> None:
     failed = TaskFailed(Refused("no", hint=hint), PARAMS, 6)
     assert failed.result == {"key": None, "hint": told, "exit_code": 6}
     assert str(failed) == (f"no. Next: {told}" if told else "no")
+
+
+def test_a_message_does_so_too() -> None:
+    failed = TaskFailed(Refused("--only vault knows nothing of the cluster"), PARAMS, 2)
+    assert str(failed) == "only: vault knows nothing of the cluster"

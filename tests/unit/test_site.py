@@ -132,9 +132,7 @@ class TestVariables:
             effective(Site(), "vault.address", environ={"BAO_SKIP_VERIFY": "maybe"})
 
     def test_a_wrong_flag_names_the_key(self) -> None:
-        with pytest.raises(
-            ConfigError, match=r"^flag: scope: expected one of environment, cluster"
-        ):
+        with pytest.raises(ConfigError, match=r"^scope: expected one of environment, cluster"):
             effective(Site(), "scope", scope="galaxy")
 
 

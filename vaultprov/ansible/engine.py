@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -17,11 +17,12 @@ import yaml
 from vaultprov.apply import Status
 from vaultprov.clients.network import SocketNetwork
 from vaultprov.doctor.diagnose import diagnose
-from vaultprov.errors import Bug, Error
+from vaultprov.errors import Bug, ConfigError, Error
 from vaultprov.offboard import offboard
 from vaultprov.report import document
 from vaultprov.report.diagnosis import document as diagnoses
 from vaultprov.run import Outcome, execute
+from vaultprov.settings import BY_KEY
 from vaultprov.verification import Proof
 from vaultprov.verification import verify as prove
 from vaultprov.wiring import wired
@@ -55,6 +56,9 @@ _VARIABLES = {
 _COMMAND = re.compile(r"(\bvaultprov [^;,()]*)")
 _ENDED_BADLY = (Status.FAILED, Status.REFUSED)
 _FILES = ("config", "reviewer_jwt_file", "jwks_file", "store_token_file")
+# What only an onboarding uses: the same task with `state: absent` is to take back what it made.
+_ONLY_PRESENT = ("reviewer_jwt_file", "jwks_file", "store_token_file", "cluster_uid", "bootstrap",
+                 "renew_reviewer", "replace_cluster", "no_verify")  # fmt: skip
 Params = Mapping[str, Any]
 
 
@@ -71,11 +75,12 @@ class Task:
 class TaskFailed(Exception):
     """Why a task failed, in a playbook's terms. result: everything that the module returns."""
 
-    def __init__(self, told: Error, params: Params, exit_code: int, **result: Any) -> None:
-        hint = _in_a_playbook(told.hint, params)
-        message = f"{told.message}. Next: {hint}" if hint else told.message
-        super().__init__(message)
-        self.result = {"key": None, **result, "hint": hint, "exit_code": exit_code}
+    def __init__(
+        self, told: Error, params: Params, exit_code: int, result: Mapping[str, Any] | None = None
+    ) -> None:
+        message, hint = (_in_a_playbook(text, params) for text in (told.message, told.hint))
+        super().__init__(f"{message}. Next: {hint}" if hint else message)
+        self.result = {"key": None, **(result or {}), "hint": hint, "exit_code": exit_code}
 
 
 class _OnlyPlanned(Error):
@@ -127,11 +132,8 @@ def _absent(task: Task) -> dict[str, Any]:
         if task.check:
             raise _OnlyPlanned("check mode")
 
-    with wired("offboard", _options(task.params), _environ(task), task.warn) as (
-        request,
-        io,
-        budget,
-    ):
+    params = {k: v for k, v in task.params.items() if k not in _ONLY_PRESENT}
+    with wired("offboard", _options(params), _environ(task), task.warn) as (request, io, budget):
         outcome = offboard(request, io, budget, network=SocketNetwork(), on_plan=on_plan)
     if isinstance(outcome.error, _OnlyPlanned):
         found = _document(outcome)
@@ -160,23 +162,30 @@ def _diagnosed(task: Task) -> dict[str, Any]:
     root = found["root"] or {}
     fix = (root.get("fix") or {}).get("command") or ""
     told = f"{root['id']}: {root['cause']}" if root else "some checks could not be told"
-    raise TaskFailed(Error(told, hint=fix), task.params, diagnosis.exit_code, **found)
+    raise TaskFailed(Error(told, hint=fix), task.params, diagnosis.exit_code, found)
 
 
 def _options(params: Params) -> dict[str, Any]:
     """As `wiring` takes them; what was not given is absent."""
     given = {k: v for k, v in params.items() if v is not None and k not in _VARIABLES}
     given |= {name: Path(given[name]) for name in _FILES if name in given}
-    settings = given.pop("set", None) or {}
-    options = {_OPTIONS.get(name, name): value for name, value in given.items()}
-    options["overrides"] = [f"{key}={_text(value)}" for key, value in settings.items()]
-    return options
+    settings = dict(_flat(given.pop("set", None) or {}))
+    unknown = sorted(settings.keys() - BY_KEY.keys())
+    if unknown:
+        raise ConfigError(
+            f"set: there is no setting {unknown[0]!r}", hint="vaultprov config show lists every key"
+        )
+    options = {key.replace(".", "__"): value for key, value in settings.items()}
+    return options | {_OPTIONS.get(name, name): value for name, value in given.items()}
 
 
-def _text(value: object) -> str:
-    if isinstance(value, list | tuple):
-        return ",".join(map(str, value))
-    return str(value).lower() if isinstance(value, bool) else str(value)
+def _flat(settings: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
+    """`reviewer: {namespace: x}`, as in the site file, is `reviewer.namespace: x`."""
+    for key, value in settings.items():
+        if isinstance(value, Mapping) and prefix + key not in BY_KEY:
+            yield from _flat(value, f"{prefix}{key}.")
+        else:
+            yield prefix + key, value
 
 
 def _environ(task: Task) -> dict[str, str]:
@@ -189,13 +198,13 @@ def _result(outcome: Outcome, task: Task) -> dict[str, Any]:
     result = {**found, "diff": _diff(found)}
     if outcome.error is not None:
         ended = (str(r.step.key) for r in outcome.results if r.status in _ENDED_BADLY)
-        key = next(ended, None)
-        raise TaskFailed(outcome.error, task.params, outcome.exit_code, **result, key=key)
+        failed = {**result, "key": next(ended, None)}
+        raise TaskFailed(outcome.error, task.params, outcome.exit_code, failed)
     return result
 
 
-def _in_a_playbook(hint: str, params: Params) -> str:
-    """A hint of the command line, in terms of the task: `--adopt` is `adopt: true`."""
+def _in_a_playbook(told: str, params: Params) -> str:
+    """What the command line says, in terms of the task: `--adopt` is `adopt: true`."""
 
     def option(found: re.Match[str]) -> str:
         name = found[1].replace("-", "_")
@@ -203,7 +212,7 @@ def _in_a_playbook(hint: str, params: Params) -> str:
             return found[0]
         return f"{name}: true" if isinstance(params[name], bool) else f"{name}:"
 
-    parts = _COMMAND.split(hint)
+    parts = _COMMAND.split(told)
     parts[::2] = [
         re.sub(r"--([a-z][a-z-]*)", option, each).replace("the same command", "the same task")
         for each in parts[::2]

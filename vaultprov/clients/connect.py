@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from vaultprov.clients.vault import Connection, VaultClient
-from vaultprov.errors import ConfigError, LoginFailed
+from vaultprov.errors import ConfigError, LoginFailed, reason
 from vaultprov.redact import Secret
 
 _POD_TOKEN = Path("/var/run/secrets/kubernetes.io/serviceaccount/token")
@@ -83,7 +83,7 @@ def read_secret(path: Path) -> Secret:
         else:
             text = path.read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
-        raise ConfigError(f"the secret file {path} cannot be read: {error}") from error
+        raise ConfigError(f"the secret file {path} cannot be read: {reason(error)}") from error
     if not text.strip():
         where = "standard input" if str(path) == "-" else str(path)
         raise ConfigError(f"there is no secret in {where}")

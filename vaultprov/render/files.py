@@ -14,7 +14,7 @@ from typing import Any
 
 import yaml
 
-from vaultprov.errors import ConfigError, Refused
+from vaultprov.errors import ConfigError, Refused, reason
 from vaultprov.kube.manifest import project
 from vaultprov.render.kustomization import edited
 from vaultprov.render.tree import Edit, Text, Tree, Whose, is_ours
@@ -162,7 +162,7 @@ def _read(file: Path) -> str | None:
     except FileNotFoundError:
         return None
     except (OSError, UnicodeDecodeError) as error:
-        raise ConfigError(f"{file} cannot be read: {error}") from error
+        raise ConfigError(f"{file} cannot be read: {reason(error)}") from error
 
 
 def _replace(file: Path, text: str) -> None:
@@ -176,7 +176,7 @@ def _replace(file: Path, text: str) -> None:
             new.chmod(file.stat().st_mode)
         new.replace(file)
     except OSError as error:
-        raise ConfigError(f"{file} cannot be written: {error}") from error
+        raise ConfigError(f"{file} cannot be written: {reason(error)}") from error
     finally:
         with contextlib.suppress(OSError):
             new.unlink(missing_ok=True)

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from string import Template
 
-from vaultprov.errors import ConfigError
+from vaultprov.errors import ConfigError, reason
 from vaultprov.names import joined
 from vaultprov.resource import Fields, Foreign, Io, Key, Right, State, VaultRight
 from vaultprov.vault.hcl import HclError, meaning
@@ -104,7 +104,9 @@ def render(template: Path, values: dict[str, str]) -> str:
     try:
         text = template.read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
-        raise ConfigError(f"the policy template {template} cannot be read: {error}") from error
+        raise ConfigError(
+            f"the policy template {template} cannot be read: {reason(error)}"
+        ) from error
     try:
         rendered = Template(text).substitute(values)
     except (KeyError, ValueError) as error:
