@@ -171,7 +171,10 @@ def _remove(
     if not io.has_vault():
         return outcome
     names = Names.of(request.onboarding)
-    checks = tuple(refused(names, who, token, io) for who, token in tokens.items())
+    try:
+        checks = tuple(refused(names, who, token, io) for who, token in tokens.items())
+    except Error as error:
+        return replace(outcome, error=error)  # beside what was removed
     outcome = replace(outcome, checks=checks)
     failed = next((check for check in checks if not check.ok), None)
     if failed is not None:

@@ -25,6 +25,9 @@ from vaultprov.model import (
 )
 from vaultprov.reach import hostname
 
+# The secret of a login of our own: no setting, since a site file holds none.
+SECRET_VARIABLE = "VAULTPROV_AUTH_SECRET"
+
 
 @dataclass(frozen=True, slots=True)
 class Setting:

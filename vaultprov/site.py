@@ -26,7 +26,7 @@ from vaultprov.model import (
     dns_label,
 )
 from vaultprov.redact import scrub
-from vaultprov.settings import BY_KEY, SETTINGS
+from vaultprov.settings import BY_KEY, SECRET_VARIABLE, SETTINGS
 
 FILE_NAME = "vaultprov.yaml"
 _SECRETIVE = re.compile(r"(secret|token|password|passwd|jwt|credential|private_key|key_data)s?$")
@@ -61,10 +61,15 @@ class Site:
         values.update(self.site)
         values.update(self.environments.get(env or "", {}))
         values.update(self.clusters.get((env or "", cluster or ""), {}))
-        values.update(_from_environ(environ))
-        for key, value in flags.items():
-            if value is not None and value != ():
-                values[key] = Sourced(_parsed(key, value, "flag"), "flag")
+        if environ.get(SECRET_VARIABLE):
+            values["vault.auth_secret_file"] = Sourced(None, SECRET_VARIABLE)
+        given = {key: value for key, value in flags.items() if value is not None and value != ()}
+        parsed = {key: Sourced(_parsed(key, each, "flag"), "flag") for key, each in given.items()}
+        for layer in (dict(_from_environ(environ)), parsed):
+            # A role that a stronger layer names is not read from a weaker one's file.
+            if "vault.auth_role" in layer:
+                values["vault.auth_role_file"] = Sourced(None, layer["vault.auth_role"].source)
+            values.update(layer)
         return values
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,7 @@ import yaml
 
 from tests.conftest import CANARY, Lab
 from tests.e2e.worlds import accessors, api_servers, prepared, vault_read, watched
+from vaultprov.cli import cli
 
 COLLECTION = Path(__file__).parents[2] / "vaultprov" / "ansible" / "collection"
 SMAUG = {"env": "moc", "cluster": "smaug", "config": "{{ playbook_dir }}/vaultprov.yaml"}
@@ -170,6 +172,54 @@ def test_absent_takes_it_back_and_check_mode_does_not(desk: Lab) -> None:
     assert play(desk, [more]).results[0]["changed"] is False
 
 
+def test_what_is_somebody_elses_is_refused_in_check_mode_as_in_the_run(desk: Lab) -> None:
+    """Nothing is changed by what is refused; and to be asked how it stands is no failure."""
+    desk.vault.sys.enable_auth_method("kubernetes", path="smaug-k8s")
+    for params in ({}, {"state": "absent"}):
+        for mode in (["--check"], []):
+            refused = play(desk, [task(**params)], *mode).results[0]
+            assert refused["exit_code"] == 6, (params, mode)
+            assert refused["changed"] is False
+    stands = play(desk, [task("cluster_info")]).results[0]
+    assert stands["failed"] is False
+    assert (stands["condition"], stands["changed"]) == ("foreign", False)
+
+
+def test_how_it_stands_is_told_by_the_options_that_made_it(desk: Lab) -> None:
+    options: dict[str, Any] = {"scope": "cluster", "no_oidc": True, "service_account": ["a/b"]}
+    assert play(desk, [task(**options)]).results[0]["changed"] is True
+    assert play(desk, [task("cluster_info", **options)]).results[0]["condition"] == "in place"
+    assert play(desk, [task("cluster_info")]).results[0]["condition"] == "drifted"
+
+
+def test_what_a_task_says_is_stronger_than_any_variable(desk: Lab) -> None:
+    """Otherwise it would work at another Vault, and its token would go there."""
+    right = {
+        "vault_addr": desk.env["VAULT_ADDR"],
+        "vault_token": "{{ lookup('env', 'ELSEWHERE') }}",
+    }
+    token = desk.env["VAULT_TOKEN"]
+    for name in ("BAO_", "VAULTPROV_VAULT_"):
+        wrong = {"BAO_TOKEN": "wrong", "VAULT_TOKEN": "wrong", "VAULT_ADDR": "http://127.0.0.1:1"}
+        elsewhere = {f"{name}ADDR": "http://127.0.0.1:1", f"{name}ADDRESS": "http://127.0.0.1:1"}
+        misled = desk.having(**wrong, **elsewhere, ELSEWHERE=token)
+        done = play(misled, [task(**right)], "--check")
+        assert done.results[0]["failed"] is False, done.out
+    bare = desk.having(ELSEWHERE="")
+    empty = play(bare, [task(vault_token=right["vault_token"])]).results[0]
+    assert empty["exit_code"] == 2
+    assert "vault_token is empty" in empty["msg"]
+
+
+def test_a_role_leaves_to_module_defaults_what_it_is_not_told(desk: Lab) -> None:
+    defaults = {"group/vaultprov.vaultprov.all": {"set": {"names.role": "{env}-readers"}}}
+    told = {f"vaultprov_{name}": value for name, value in SMAUG.items()}
+    role = {"ansible.builtin.include_role": {"name": "vaultprov.vaultprov.onboard"}, "vars": told}
+    done = play(desk, [role], "--check", "--diff", module_defaults=defaults)
+    assert done.code == 0, done.out
+    assert "vault/role/smaug-k8s/moc-readers" in done.out
+
+
 def test_a_failure_carries_what_to_do_next(desk: Lab) -> None:
     desk.vault.sys.enable_auth_method("kubernetes", path="smaug-k8s")
     refused = play(desk, [task()]).results[0]
@@ -253,6 +303,18 @@ def test_how_it_stands_and_what_it_can_do(desk: Lab) -> None:
     assert failed["hint"]
 
 
+def test_the_group_of_people_is_proved_and_a_folder_is_diagnosed(desk: Lab) -> None:
+    assert play(desk, [task()]).code == 0
+    alone = play(desk, [task("verify")]).results[0]
+    proved = play(desk, [task("verify", oidc_group="")]).results[0]
+    assert len(proved["checks"]) > len(alone["checks"])
+    folder = desk.folder / "manifests"
+    assert desk.onboard("--dir", str(folder), command="render").code == 0
+    offline = play(desk, [task("doctor", **{"from": str(folder)})]).results[0]
+    assert offline["exit_code"] != 4, offline
+    assert offline["checks"]
+
+
 def test_connections_are_said_once_for_all_modules(desk: Lab) -> None:
     where = {"vault_addr": desk.env["VAULT_ADDR"], "kubeconfig": desk.env["KUBECONFIG"],
              "vault_token": "{{ lookup('env', 'ELSEWHERE') }}"}  # fmt: skip
@@ -277,26 +339,32 @@ def ansible(lab: Lab, command: str, *words: str) -> subprocess.CompletedProcess[
 
 
 def test_a_site_files_clusters_side_by_side_with_role_inventory_and_example(desk: Lab) -> None:
-    """The playbook of the examples, as it is: eight clusters on one Vault, and again nothing."""
+    """The playbooks of the examples, as they are: eight clusters on one Vault, and again nothing.
+
+    At first as AWX slices a job: two at once, each with a part of the hosts.
+    """
     examples = COLLECTION / "examples"
-    for name in ("site.yml", INVENTORY):
+    for name in ("awx.yml", "site.yml", INVENTORY):
         (desk.folder / name).write_text((examples / name).read_text())
     clusters = {name: {"kubernetes": {"context": f"{name}/admin"}} for name in EIGHT}
     content = yaml.safe_load((desk.folder / "vaultprov.yaml").read_text())
     content["environments"] = {"moc": {"clusters": clusters}}
     (desk.folder / "vaultprov.yaml").write_text(yaml.safe_dump(content))
-    command = ("ansible-playbook", "-i", INVENTORY, "site.yml", "--forks", "8")
-    with api_servers(desk, EIGHT):
-        first = ansible(desk, *command)
-        assert first.returncode == 0, first.stdout + first.stderr
-        assert first.stdout.count("changed=1") == len(EIGHT)
-        again = ansible(desk, *command)
+    command = ("ansible-playbook", "-i", INVENTORY, "--forks", "8")
+    slices = [",".join(f"{name}.moc" for name in half) for half in (EIGHT[:4], EIGHT[4:])]
+    with api_servers(desk, EIGHT), ThreadPoolExecutor() as pool:
+        jobs = [pool.submit(ansible, desk, *command, "awx.yml", "--limit", s) for s in slices]
+        for job in jobs:
+            first = job.result()
+            assert first.returncode == 0, first.stdout + first.stderr
+            assert first.stdout.count("changed=1") == len(EIGHT) / 2
+        again = ansible(desk, *command, "site.yml")
         assert again.stdout.count("changed=0") == len(EIGHT), again.stdout
     mounts = vault_read(desk, "sys/auth")
     assert {f"{name}-k8s/" for name in EIGHT} <= set(mounts)
     graph = ansible(desk, "ansible-inventory", "-i", INVENTORY, "--graph").stdout
     assert "@moc:" in graph
-    assert "moc_cluster-0" in graph
+    assert "cluster-0.moc" in graph
 
 
 def test_doctor_fails_with_the_cause_and_what_mends_it(desk: Lab) -> None:
@@ -315,14 +383,49 @@ def test_ansible_shows_a_modules_documentation(desk: Lab, module: str) -> None:
     assert shown["doc"]["options"]["cluster"]["required"] is True
 
 
-@pytest.mark.parametrize("module", ["cluster", "cluster_info", "doctor", "verify"])
-def test_every_option_that_a_module_takes_is_documented(desk: Lab, module: str) -> None:
+# The command line's that make no sense in a task, and a task's that are variables elsewhere.
+TERMINAL = {"output", "yes", "detailed_exitcode", "verbose", "watch", "metrics_file", "no_egress"}
+TASK = {"state", "vault_addr", "vault_token", "vault_namespace", "vault_cacert", "auth_mount",
+        "auth_role", "auth_secret", "kubeconfig"}  # fmt: skip
+COMMANDS = {
+    "cluster": ["onboard", "offboard"],
+    "cluster_info": ["status"],
+    "doctor": ["doctor"],
+    "verify": ["verify"],
+}
+
+
+def documentation(lab: Lab, module: str) -> dict[str, Any]:
+    shown = json.loads(ansible(lab, "ansible-doc", "-j", f"vaultprov.vaultprov.{module}").stdout)
+    found: dict[str, Any] = shown[f"vaultprov.vaultprov.{module}"]
+    return found
+
+
+@pytest.mark.parametrize("module", COMMANDS)
+def test_the_options_are_documented_and_are_those_of_the_command_line(
+    desk: Lab, module: str
+) -> None:
     """An unknown option makes Ansible list those that the module takes."""
     done = play(desk, [task(module, no_such_option=1)]).results[0]
     taken = set(done["msg"].partition("Supported parameters include: ")[2].rstrip(".").split(", "))
-    shown = json.loads(ansible(desk, "ansible-doc", "-j", f"vaultprov.vaultprov.{module}").stdout)
-    options = set(shown[f"vaultprov.vaultprov.{module}"]["doc"]["options"])
-    assert {name.split(" ")[0] for name in taken} == options
+    assert taken == set(documentation(desk, module)["doc"]["options"])
+    flags = {
+        max(param.opts, key=len).lstrip("-").replace("-", "_")
+        for command in COMMANDS[module]
+        for param in cli.commands[command].params
+    }
+    assert taken - TASK == flags - TERMINAL
+
+
+@pytest.mark.parametrize("module", COMMANDS)
+def test_what_a_module_returns_is_documented(desk: Lab, module: str) -> None:
+    """Well or not; but for what Ansible itself makes of it."""
+    ansibles = {"changed", "diff", "exception", "failed", "msg", "warnings"}
+    documented = set(documentation(desk, module)["return"])
+    returned: set[str] = set()
+    for params in ({}, {"context": "nowhere"}, {"vault_token": "wrong"}):
+        returned |= set(play(desk, [task(module, **params)]).results[0])
+    assert returned - ansibles == documented
 
 
 def test_the_collection_can_be_built(desk: Lab) -> None:

@@ -131,6 +131,19 @@ class TestVariables:
         with pytest.raises(ConfigError, match=r"^BAO_SKIP_VERIFY: vault\.skip_verify: expected"):
             effective(Site(), "vault.address", environ={"BAO_SKIP_VERIFY": "maybe"})
 
+    def test_a_role_or_secret_of_a_stronger_layer_is_not_read_from_a_weaker_ones_file(
+        self, write: Write
+    ) -> None:
+        site = load(write("vault:\n  auth_role_file: role\n  auth_secret_file: secret\n"))
+        environ = {"VAULTPROV_VAULT_AUTH_ROLE": "r", "VAULTPROV_AUTH_SECRET": "s"}
+        for key in ("vault.auth_role_file", "vault.auth_secret_file"):
+            assert effective(site, key).value is not None
+            assert effective(site, key, environ=environ).value is None
+        flags: dict[str, Any] = {"vault.auth_role": "r"}
+        assert effective(site, "vault.auth_role_file", **flags).value is None
+        flags = {"vault.auth_secret_file": "flag"}
+        assert effective(site, "vault.auth_secret_file", environ=environ, **flags).value is not None
+
     def test_a_wrong_flag_names_the_key(self) -> None:
         with pytest.raises(ConfigError, match=r"^scope: expected one of environment, cluster"):
             effective(Site(), "scope", scope="galaxy")

@@ -6,7 +6,9 @@ The modules know Ansible and nothing of Vault; this knows the use cases and noth
 from __future__ import annotations
 
 import json
+import math
 import re
+import traceback
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,7 +20,9 @@ from vaultprov.apply import Status
 from vaultprov.clients.network import SocketNetwork
 from vaultprov.doctor.diagnose import diagnose
 from vaultprov.errors import Bug, ConfigError, Error
+from vaultprov.names import Names
 from vaultprov.offboard import offboard
+from vaultprov.plan import Plan
 from vaultprov.report import document
 from vaultprov.report.diagnosis import document as diagnoses
 from vaultprov.run import Outcome, execute
@@ -30,6 +34,11 @@ from vaultprov.wiring_diagnosis import world_of
 
 # The command line's names -> those of the options that `wiring` takes.
 _OPTIONS = {
+    "vault_addr": "vault__address",
+    "vault_namespace": "vault__namespace",
+    "vault_cacert": "vault__ca_cert",
+    "auth_mount": "vault__auth_mount",
+    "auth_role": "vault__auth_role",
     "context": "kubernetes__context",
     "kubernetes_host": "kubernetes__host",
     "kubernetes_ca_file": "kubernetes__ca_file",
@@ -40,22 +49,19 @@ _OPTIONS = {
     "auth": "vault__auth",
     "auth_role_file": "vault__auth_role_file",
     "auth_secret_file": "vault__auth_secret_file",
+    "from": "from_dir",
 }
-# Connections have one home, whoever asks: the variables that the command line reads.
+# Secrets, and where a kubeconfig is, are no settings: they have one home, the variables that the
+# command line reads. What a task says is stronger than any of them.
 _VARIABLES = {
-    "vault_addr": "VAULT_ADDR",
-    "vault_token": "VAULT_TOKEN",
-    "vault_namespace": "VAULT_NAMESPACE",
-    "vault_cacert": "VAULT_CACERT",
-    "auth_mount": "VAULTPROV_VAULT_AUTH_MOUNT",
-    "auth_role": "VAULTPROV_VAULT_AUTH_ROLE",
-    "auth_secret": "VAULTPROV_AUTH_SECRET",
-    "kubeconfig": "KUBECONFIG",
+    "vault_token": ("VAULT_TOKEN", "BAO_TOKEN"),
+    "auth_secret": ("VAULTPROV_AUTH_SECRET",),
+    "kubeconfig": ("KUBECONFIG",),
 }
 # What is inside is a command line, to be run as it is.
 _COMMAND = re.compile(r"(\bvaultprov [^;,()]*)")
 _ENDED_BADLY = (Status.FAILED, Status.REFUSED)
-_FILES = ("config", "reviewer_jwt_file", "jwks_file", "store_token_file")
+_FILES = ("config", "reviewer_jwt_file", "jwks_file", "store_token_file", "from_dir")
 # What only an onboarding uses: the same task with `state: absent` is to take back what it made.
 _ONLY_PRESENT = ("reviewer_jwt_file", "jwks_file", "store_token_file", "cluster_uid", "bootstrap",
                  "renew_reviewer", "replace_cluster", "no_verify")  # fmt: skip
@@ -64,12 +70,13 @@ Params = Mapping[str, Any]
 
 @dataclass(frozen=True, slots=True)
 class Task:
-    """One task. check: nothing is to be written. environ: as the module's process has it."""
+    """One task. environ: as the module's process has it. check, diff: Ansible's modes."""
 
     params: Params
     environ: Mapping[str, str]
     warn: Callable[[str], None]
     check: bool = False
+    diff: bool = False
 
 
 class TaskFailed(Exception):
@@ -94,7 +101,7 @@ def cluster(task: Task) -> dict[str, Any]:
 
 def cluster_info(task: Task) -> dict[str, Any]:
     """How a cluster stands. Raises TaskFailed."""
-    return _attempt(task, lambda each: {**_present(each, "status", write=False), "changed": False})
+    return _attempt(task, _looked_at)
 
 
 def verify(task: Task) -> dict[str, Any]:
@@ -111,64 +118,85 @@ def _attempt(task: Task, work: Callable[[Task], dict[str, Any]]) -> dict[str, An
     try:
         return work(task)
     except Error as error:
-        raise TaskFailed(error, task.params, error.exit_code) from error
-    except (TaskFailed, KeyboardInterrupt):
+        raise TaskFailed(error, task.params, error.exit_code) from None
+    except TaskFailed:
         raise
-    except Exception as error:
+    except Exception as error:  # noqa: BLE001 - told as a bug of ours, which it is
         # Without its own text: of a value that nobody foresaw, it may be a secret.
         bug = Bug(f"this is a bug of vaultprov ({type(error).__name__})")
-        raise TaskFailed(bug, task.params, bug.exit_code) from error
+        where = "".join(traceback.format_tb(error.__traceback__))
+        shown = {"exception": where} if task.environ.get("VAULTPROV_DEBUG") else {}
+        raise TaskFailed(bug, task.params, bug.exit_code, shown) from None
 
 
-def _present(task: Task, command: str = "onboard", *, write: bool = True) -> dict[str, Any]:
-    with wired(command, _options(task.params), _environ(task), task.warn) as (request, io, budget):
-        writing = write and not task.check
-        outcome = execute(request, io, budget, write=writing, network=SocketNetwork())
+def _present(task: Task) -> dict[str, Any]:
+    wiring = wired("onboard", _options(task.params), _environ(task), task.warn)
+    with wiring as (request, io, budget):
+        outcome = execute(request, io, budget, write=not task.check, network=SocketNetwork())
     return _result(outcome, task)
 
 
+def _looked_at(task: Task) -> dict[str, Any]:
+    """That a cluster's mount is somebody else's is an answer, too, and no failure."""
+    wiring = wired("status", _options(task.params), _environ(task), task.warn)
+    with wiring as (request, io, budget):
+        outcome = execute(request, io, budget, write=False, network=SocketNetwork())
+    found = {**_told(outcome, task), "changed": False}
+    if outcome.condition is None and outcome.error is not None:
+        raise TaskFailed(outcome.error, task.params, outcome.exit_code, found)
+    return found
+
+
 def _absent(task: Task) -> dict[str, Any]:
-    def on_plan(*_: object) -> None:
-        if task.check:
+    def on_plan(plan: Plan, _: Outcome) -> None:
+        if task.check and not plan.refused():
             raise _OnlyPlanned("check mode")
 
     params = {k: v for k, v in task.params.items() if k not in _ONLY_PRESENT}
     with wired("offboard", _options(params), _environ(task), task.warn) as (request, io, budget):
         outcome = offboard(request, io, budget, network=SocketNetwork(), on_plan=on_plan)
     if isinstance(outcome.error, _OnlyPlanned):
-        found = _document(outcome)
+        found = _told(outcome, task)
         pending = any(step["action"] != "keep" for step in found["steps"])
-        return {**found, "ok": True, "changed": pending, "error": None, "diff": _diff(found)}
+        return {**found, "ok": True, "changed": pending, "error": None}
     return _result(outcome, task)
 
 
 def _verified(task: Task) -> dict[str, Any]:
-    with wired("verify", _options(task.params), _environ(task), task.warn) as (request, io, budget):
-        outcome = prove(request, Proof(None, task.params.get("touch_store")), io, budget)
-    return _result(outcome, task)
+    params = task.params
+    store = None if task.check else params["touch_store"]
+    with wired("verify", _options(params), _environ(task), task.warn) as (request, io, budget):
+        group = params["oidc_group"]
+        if group == "":
+            group = Names.of(request.onboarding).group
+        outcome = prove(request, Proof(group, store, params["patience"]), io, budget)
+    return _result(outcome, task, changed=store is not None)
 
 
 def _diagnosed(task: Task) -> dict[str, Any]:
     options = _options(task.params)
+    options["probe"] = options["probe"] and not task.check
     with world_of(options, _environ(task), task.warn) as world:
         diagnosis = diagnose(
             world,
-            suppressed=task.params.get("suppress") or (),
-            strict=bool(task.params.get("strict")),
+            suppressed=task.params["suppress"] or (),
+            strict=task.params["strict"],
         )
     found: dict[str, Any] = {"changed": False, **json.loads(diagnoses.text(diagnosis))}
     if diagnosis.exit_code == 0:
         return found
-    root = found["root"] or {}
-    fix = (root.get("fix") or {}).get("command") or ""
+    root, fix = found["root"], found["next"] or {}
     told = f"{root['id']}: {root['cause']}" if root else "some checks could not be told"
-    raise TaskFailed(Error(told, hint=fix), task.params, diagnosis.exit_code, found)
+    hint = fix.get("command") or fix.get("text") or ""
+    if fix.get("manifest"):
+        hint += " (what to apply is in next.manifest)"
+    raise TaskFailed(Error(told, hint=hint), task.params, diagnosis.exit_code, found)
 
 
 def _options(params: Params) -> dict[str, Any]:
     """As `wiring` takes them; what was not given is absent."""
-    given = {k: v for k, v in params.items() if v is not None and k not in _VARIABLES}
-    given |= {name: Path(given[name]) for name in _FILES if name in given}
+    nothing: tuple[object, ...] = (None, [], {})  # an empty list is what a loop had nothing for
+    given = {k: v for k, v in params.items() if v not in nothing and k not in _VARIABLES}
     settings = dict(_flat(given.pop("set", None) or {}))
     unknown = sorted(settings.keys() - BY_KEY.keys())
     if unknown:
@@ -176,31 +204,49 @@ def _options(params: Params) -> dict[str, Any]:
             f"set: there is no setting {unknown[0]!r}", hint="vaultprov config show lists every key"
         )
     options = {key.replace(".", "__"): value for key, value in settings.items()}
-    return options | {_OPTIONS.get(name, name): value for name, value in given.items()}
+    options |= {_OPTIONS.get(name, name): value for name, value in given.items()}
+    return options | {name: Path(options[name]) for name in _FILES if name in options}
 
 
 def _flat(settings: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
     """`reviewer: {namespace: x}`, as in the site file, is `reviewer.namespace: x`."""
-    for key, value in settings.items():
-        if isinstance(value, Mapping) and prefix + key not in BY_KEY:
-            yield from _flat(value, f"{prefix}{key}.")
-        else:
-            yield prefix + key, value
+    for name, value in settings.items():
+        key = f"{prefix}{name}"
+        if isinstance(value, Mapping) and key not in BY_KEY:
+            yield from _flat(value, f"{key}.")
+        elif value is not None:
+            yield key, value
 
 
 def _environ(task: Task) -> dict[str, str]:
-    given = {_VARIABLES[k]: str(v) for k, v in task.params.items() if k in _VARIABLES and v}
-    return {**task.environ, **given}
+    """The variables of the process; what the task says takes the place of all that mean the same.
+
+    Raises ConfigError for an empty secret: a lookup that found nothing is not to become whatever
+    else this machine has.
+    """
+    environ = dict(task.environ)
+    for name, variables in _VARIABLES.items():
+        value = task.params.get(name)
+        if value is None:
+            continue
+        if value == "":
+            raise ConfigError(f"{name} is empty", hint=f"leave {name} out, or give one")
+        for variable in variables:
+            environ.pop(variable, None)
+        environ[variables[0]] = str(value)
+    return environ
 
 
-def _result(outcome: Outcome, task: Task) -> dict[str, Any]:
-    found = _document(outcome)
-    result = {**found, "diff": _diff(found)}
+def _result(outcome: Outcome, task: Task, *, changed: bool = False) -> dict[str, Any]:
+    """What the module returns. changed: something was written that is no step."""
+    found = _told(outcome, task)
+    found["changed"] = found["changed"] or changed
     if outcome.error is not None:
         ended = (str(r.step.key) for r in outcome.results if r.status in _ENDED_BADLY)
-        failed = {**result, "key": next(ended, None)}
+        written = changed or any(r.status is Status.WRITTEN for r in outcome.results)
+        failed = {**found, "changed": written, "key": next(ended, None)}
         raise TaskFailed(outcome.error, task.params, outcome.exit_code, failed)
-    return result
+    return found
 
 
 def _in_a_playbook(told: str, params: Params) -> str:
@@ -220,17 +266,17 @@ def _in_a_playbook(told: str, params: Params) -> str:
     return "".join(parts)
 
 
-def _document(outcome: Outcome) -> dict[str, Any]:
-    """The document of the command line, as plain data."""
+def _told(outcome: Outcome, task: Task) -> dict[str, Any]:
+    """The document of the command line, as plain data; in diff mode what differs besides."""
     plain: dict[str, Any] = json.loads(document.text(document.document(outcome)))
-    return plain
+    return plain | ({"diff": _diff(plain)} if task.diff else {})
 
 
 def _diff(found: Mapping[str, Any]) -> list[dict[str, str]]:
-    """What Ansible shows with --diff: for each resource the fields that differ."""
+    """What Ansible shows with --diff: for each resource the fields that differ, or differed."""
     shown = []
     for step in found["steps"]:
-        if step["action"] == "keep":
+        if step["status"] not in ("planned", "written", "refused"):
             continue
         before = {name: each["from"] for name, each in step["fields"].items()}
         after = {name: each["to"] for name, each in step["fields"].items()}
@@ -248,4 +294,4 @@ def _diff(found: Mapping[str, Any]) -> list[dict[str, str]]:
 
 def _yaml(fields: Mapping[str, Any]) -> str:
     known = {name: value for name, value in fields.items() if value is not None}
-    return yaml.safe_dump(known, sort_keys=True) if known else ""
+    return yaml.safe_dump(known, width=math.inf, allow_unicode=True) if known else ""

@@ -11,9 +11,9 @@ from typing import Any
 from vaultprov.clients.vault import Connection, VaultClient
 from vaultprov.errors import ConfigError, LoginFailed, reason
 from vaultprov.redact import Secret
+from vaultprov.settings import SECRET_VARIABLE
 
 _POD_TOKEN = Path("/var/run/secrets/kubernetes.io/serviceaccount/token")
-SECRET_VARIABLE = "VAULTPROV_AUTH_SECRET"
 
 
 def connection(settings: Mapping[str, Any], warn: Callable[[str], None]) -> Connection:

@@ -1,6 +1,6 @@
 # Copyright: the vaultprov authors
 # Apache License 2.0
-"""Options that the modules share."""
+"""Options that all modules share."""
 
 from __future__ import annotations
 
@@ -17,26 +17,36 @@ options:
     type: str
     required: true
   vault_addr:
-    description: Vault's URL. Falls back to E(BAO_ADDR), E(VAULT_ADDR), then to the site file.
+    description:
+      - Vault's URL.
+      - Falls back to E(BAO_ADDR), then E(VAULT_ADDR), then to the site file's C(vault.address).
     type: str
   vault_token:
-    description: A Vault token. Falls back to E(BAO_TOKEN), E(VAULT_TOKEN).
+    description:
+      - A Vault token, where O(auth) is V(token).
+      - Falls back to E(BAO_TOKEN), then E(VAULT_TOKEN), then to the file that C(vault login)
+        writes.
     type: str
   vault_namespace:
-    description: Vault namespace. Falls back to E(BAO_NAMESPACE), E(VAULT_NAMESPACE).
+    description:
+      - Vault namespace.
+      - Falls back to E(BAO_NAMESPACE), then E(VAULT_NAMESPACE), then to the site file.
     type: str
   vault_cacert:
-    description: CA of Vault's certificate (PEM). Falls back to E(BAO_CACERT), E(VAULT_CACERT).
+    description:
+      - CA of Vault's certificate, a PEM file.
+      - Falls back to E(BAO_CACERT), then E(VAULT_CACERT), then to the site file.
     type: path
   auth:
-    description: How to log in to Vault; by default with a token.
+    description: >-
+      How to log in to Vault. By default as the site file says, which is V(token) if it does not.
     type: str
     choices: [token, approle, jwt, kubernetes]
   auth_mount:
-    description: Auth mount to log in at; by default the method's name.
+    description: Auth mount to log in at. By default as the site file says, else the method's name.
     type: str
   auth_role:
-    description: Role to log in with; for AppRole the role id.
+    description: Role to log in with, for AppRole the role id. By default as the site file says.
     type: str
   auth_role_file:
     description: File with that role.
@@ -48,27 +58,37 @@ options:
     description: File with the secret id or JWT.
     type: path
   kubeconfig:
-    description: The kubeconfig. Falls back to E(KUBECONFIG), then to the user's default file.
+    description: The kubeconfig. Falls back to E(KUBECONFIG), then to C(~/.kube/config).
     type: path
   context:
-    description: Kubeconfig context of the cluster.
+    description: >-
+      Kubeconfig context of the cluster. By default as the site file says, else the current one.
     type: str
   config:
-    description: The site file, C(vaultprov.yaml).
+    description:
+      - The site file C(vaultprov.yaml). A relative path starts where Ansible was started; write
+        C({{ playbook_dir }}/vaultprov.yaml) for one beside the playbook.
+      - By default the one that is found from there upwards, else
+        C(~/.config/vaultprov/vaultprov.yaml).
     type: path
   set:
-    description: Any settings of the site file, by key, for example C(kv_mount).
+    description:
+      - Any settings of the site file, nested as there or by their whole key.
+      - C(vaultprov config show) lists all with their values.
     type: dict
   timeout:
-    description: Nothing is tried for longer, for example V(120s).
+    description: Nothing is tried for longer, for example V(120s), which is the default.
     type: str
+attributes:
+  action_group:
+    support: full
+    description: C(module_defaults) of C(group/vaultprov.vaultprov.all) reach this module.
+    membership: [vaultprov.vaultprov.all]
 requirements:
   - vaultprov, in the Python that runs the module
-attributes:
-  check_mode:
-    support: full
-    description: Says what would be written, from the very plan that a run carries out.
-  diff_mode:
-    support: full
-    description: Shows the fields that differ, policies by what they grant.
+notes:
+  - The modules work on the controller; use C(connection=local) or C(delegate_to=localhost).
+  - Every variable of the command line (C(VAULTPROV_...)) counts here, too; an option is stronger.
+  - Ansible shows a task's C(environment) with C(-vvv). Give secrets by O(vault_token) or
+    O(auth_secret), or in the environment in which Ansible is started.
 """

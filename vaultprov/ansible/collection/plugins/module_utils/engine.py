@@ -5,26 +5,57 @@
 from __future__ import annotations
 
 import os
+import signal
+import sys
 import traceback
 
-from ansible.module_utils.basic import AnsibleModule, env_fallback, missing_required_lib
+from ansible.module_utils.basic import AnsibleModule, missing_required_lib
+from ansible.module_utils.common.parameters import AnsibleFallbackNotFound
 
 try:
+    import vaultprov
     from vaultprov.ansible import engine
+
+    INSTALLED = vaultprov.__version__
+    IMPORT_ERROR = None
 except ImportError:
-    engine = None
+    engine = INSTALLED = None
     IMPORT_ERROR = traceback.format_exc()
+
+VERSION = "0.1.0"  # of this collection, which goes with the package of the same
+
+
+def _first_set(*names):
+    """The first of these variables that is not empty, as the command line reads them."""
+    for name in names:
+        if os.environ.get(name):
+            return os.environ[name]
+    raise AnsibleFallbackNotFound
 
 
 def _from(*names):
-    return (env_fallback, list(names))
+    return (_first_set, list(names))
+
+
+def _stop(_signal, _frame):
+    """A task that is ended leaves through the engine's clean-up: its Vault token is revoked."""
+    sys.exit(143)
 
 
 CONNECTION = {
-    "vault_addr": {"type": "str", "fallback": _from("BAO_ADDR", "VAULT_ADDR")},
+    "vault_addr": {
+        "type": "str",
+        "fallback": _from("VAULTPROV_VAULT_ADDRESS", "BAO_ADDR", "VAULT_ADDR"),
+    },
     "vault_token": {"type": "str", "no_log": True, "fallback": _from("BAO_TOKEN", "VAULT_TOKEN")},
-    "vault_namespace": {"type": "str", "fallback": _from("BAO_NAMESPACE", "VAULT_NAMESPACE")},
-    "vault_cacert": {"type": "path", "fallback": _from("BAO_CACERT", "VAULT_CACERT")},
+    "vault_namespace": {
+        "type": "str",
+        "fallback": _from("VAULTPROV_VAULT_NAMESPACE", "BAO_NAMESPACE", "VAULT_NAMESPACE"),
+    },
+    "vault_cacert": {
+        "type": "path",
+        "fallback": _from("VAULTPROV_VAULT_CA_CERT", "BAO_CACERT", "VAULT_CACERT"),
+    },
     "auth": {"type": "str", "choices": ["token", "approle", "jwt", "kubernetes"]},
     "auth_mount": {"type": "str"},
     "auth_role": {"type": "str"},
@@ -65,8 +96,6 @@ DESIRED = {
     "adopt": {"type": "bool", "default": False},
     "replace_cluster": {"type": "bool", "default": False},
     "bootstrap": {"type": "bool", "default": False},
-    "no_verify": {"type": "bool", "default": False},
-    "renew_reviewer": {"type": "bool", "default": False},
 }
 
 
@@ -75,7 +104,14 @@ def run(use_case, argument_spec):
     module = AnsibleModule(argument_spec=argument_spec, supports_check_mode=True)
     if engine is None:
         module.fail_json(msg=missing_required_lib("vaultprov"), exception=IMPORT_ERROR)
-    task = engine.Task(module.params, dict(os.environ), module.warn, module.check_mode)
+    if INSTALLED != VERSION:
+        module.fail_json(
+            msg=f"the collection is {VERSION}, and vaultprov in {sys.executable} is {INSTALLED}. "
+            f"Next: pip install vaultprov=={VERSION}"
+        )
+    signal.signal(signal.SIGTERM, _stop)
+    modes = {"check": module.check_mode, "diff": module._diff}
+    task = engine.Task(module.params, dict(os.environ), module.warn, **modes)
     try:
         module.exit_json(**getattr(engine, use_case)(task))
     except engine.TaskFailed as failed:

@@ -6,90 +6,25 @@ from __future__ import annotations
 DOCUMENTATION = r"""
 module: cluster
 short_description: Connect a Kubernetes cluster to Vault for External Secrets
+version_added: 0.1.0
 description:
   - Makes the auth mount, its config and role, policies, groups, the reviewer's ServiceAccount and
     the store, and proves a login; the engine of C(vaultprov onboard) and C(vaultprov offboard).
-  - Nothing is written when everything is in place.
+  - Nothing is written when everything is in place. What others added is kept.
 author: The vaultprov authors (@vaultprov)
-extends_documentation_fragment: vaultprov.vaultprov.options
+extends_documentation_fragment:
+  - vaultprov.vaultprov.options
+  - vaultprov.vaultprov.desired
 options:
   state:
-    description: Whether it is to be connected. V(absent) keeps secrets and what others use.
+    description:
+      - V(absent) takes back what V(present) made, proves that logins are refused, and keeps
+        secrets,
+        namespaces and what others use. Options that only an onboarding uses are without effect
+        then.
     type: str
     choices: [present, absent]
     default: present
-  only:
-    description: Just this half.
-    type: str
-    choices: [vault, cluster]
-  kubernetes_host:
-    description: The API server's URL as Vault reaches it; by default the kubeconfig's.
-    type: str
-  kubernetes_ca_file:
-    description: CA of the API server, a PEM file; by default the kubeconfig's.
-    type: path
-  reviewer:
-    description: Who reviews tokens.
-    type: str
-    choices: [secret, token, client, jwt]
-  reviewer_jwt_file:
-    description: With O(only=vault), a file with the reviewer JWT.
-    type: path
-  jwks_file:
-    description: With O(only=vault) and O(reviewer=jwt), a file with the cluster's public keys.
-    type: path
-  cluster_uid:
-    description: With O(only=vault), the uid of the namespace C(kube-system).
-    type: str
-  service_account:
-    description: Workload ServiceAccounts, each C(NAMESPACE/NAME).
-    type: list
-    elements: str
-  scope:
-    description: What workloads may read.
-    type: str
-    choices: [environment, cluster]
-  policy_set:
-    description: Shipped policy templates.
-    type: str
-  policy_dir:
-    description: Folder with your own C(read.hcl) and C(write.hcl).
-    type: path
-  no_oidc:
-    description: People do not log in through OIDC here.
-    type: bool
-    default: false
-  no_store:
-    description: Make no store.
-    type: bool
-    default: false
-  store_token_file:
-    description: A file with a Vault token for a store that does not log in.
-    type: path
-  egress:
-    description: How a closed way from External Secrets to Vault is opened.
-    type: str
-    choices: [auto, networkpolicy, externalsecretsconfig, none]
-  vault_cidr:
-    description: Address ranges of Vault instead of its name's addresses.
-    type: list
-    elements: str
-  exclusive:
-    description: Own the role's bound names and namespaces, and drop what others added.
-    type: bool
-    default: false
-  adopt:
-    description: Take over what exists without vaultprov's marker.
-    type: bool
-    default: false
-  replace_cluster:
-    description: Let a mount change the cluster that it belongs to.
-    type: bool
-    default: false
-  bootstrap:
-    description: Create what the site needs once, too.
-    type: bool
-    default: false
   no_verify:
     description: Skip the proof.
     type: bool
@@ -98,6 +33,13 @@ options:
     description: Write the auth config again with the reviewer's token.
     type: bool
     default: false
+attributes:
+  check_mode:
+    support: full
+    description: Says what would be written, from the very plan that a run carries out.
+  diff_mode:
+    support: full
+    description: Shows the fields that differ, policies by what they grant.
 """
 
 EXAMPLES = r"""
@@ -106,9 +48,30 @@ EXAMPLES = r"""
     env: moc
     cluster: smaug
     context: smaug
-    config: vaultprov.yaml
+    config: "{{ playbook_dir }}/vaultprov.yaml"
 
-- name: Disconnect it
+- name: Connect many, side by side
+  vaultprov.vaultprov.cluster:
+    env: moc
+    cluster: "{{ item }}"
+    context: "{{ item }}/admin"
+    set:
+      scope: cluster
+      reviewer:
+        namespace: vault-reviewer
+  loop: [smaug, curator]
+  async: 300
+  poll: 0
+
+- name: Log in with AppRole
+  vaultprov.vaultprov.cluster:
+    env: moc
+    cluster: smaug
+    auth: approle
+    auth_role: "{{ role_id }}"
+    auth_secret: "{{ secret_id }}"
+
+- name: Disconnect a cluster
   vaultprov.vaultprov.cluster:
     env: moc
     cluster: smaug
@@ -117,8 +80,11 @@ EXAMPLES = r"""
 
 RETURN = r"""
 steps:
-  description: Every resource, what was to be done with it, and how that ended.
-  returned: always
+  description:
+    - Every resource with what differs, what is to be done (C(action)), and how that ended
+      (C(status)).
+    - In check mode and of C(cluster_info) the status of what is to be done is C(planned).
+  returned: always, but for wrong parameters
   type: list
   elements: dict
   sample:
@@ -130,8 +96,8 @@ steps:
       reason: null
       error: null
 checks:
-  description: The proof, line by line.
-  returned: always
+  description: What was tried as a workload, line by line. Empty where nothing was.
+  returned: always, but for wrong parameters
   type: list
   elements: dict
   sample:
@@ -141,17 +107,80 @@ checks:
       hint: null
 notes:
   description: What a reader has to know besides.
-  returned: always
+  returned: always, but for wrong parameters
   type: list
   elements: str
-  sample: []
+  sample:
+    - "External Secrets is not installed: no store and no egress policy; install it and run this
+      again"
+condition:
+  description: How the cluster stands. One of C(in place), C(drifted), C(not onboarded), C(foreign).
+  returned: when both servers could be read
+  type: str
+  sample: in place
+reviewer:
+  description: Age and end of the reviewer's credential, in words.
+  returned: when there is one
+  type: str
+  sample: written 2026-01-01T00:00:00.000Z, does not expire
+servers:
+  description: The site file and the servers that were asked.
+  returned: always, but for wrong parameters
+  type: list
+  elements: str
+  sample:
+    - vault    https://vault.example.com
+    - cluster  https://api.smaug.example.com:6443, context smaug
+ok:
+  description: Whether the work was done, or all is as it should be.
+  returned: always, but for wrong parameters
+  type: bool
+  sample: true
+schema:
+  description: Version of this document, the same as of C(--output json).
+  returned: always, but for wrong parameters
+  type: str
+  sample: vaultprov/v1
+command:
+  description: The command of vaultprov that does the same.
+  returned: always, but for wrong parameters
+  type: str
+  sample: onboard
+env:
+  description: The environment.
+  returned: always, but for wrong parameters
+  type: str
+  sample: moc
+cluster:
+  description: The cluster.
+  returned: always, but for wrong parameters
+  type: str
+  sample: smaug
+duration_ms:
+  description: How long it took, in milliseconds.
+  returned: always, but for wrong parameters
+  type: int
+  sample: 310
+error:
+  description: Message, hint and exit code as the command line says them, null if all is well.
+  returned: always, but for wrong parameters
+  type: dict
+  sample: null
 hint:
-  description: The one next thing to do.
+  description: The one next thing to do; it is in the message, too.
   returned: failure
   type: str
-  sample: to take over what is shown, add --adopt to the same command
+  sample: "to take over what is shown, add adopt: true to the same task"
+key:
+  description: The resource that failed or was refused, null if it was none.
+  returned: failure
+  type: str
+  sample: vault/auth/smaug-k8s
 exit_code:
-  description: The exit code of the command line.
+  description: >-
+    The exit code of the command line. 1 the work or the check failed, 2 wrong parameters, 3 could
+    not tell (unreachable, sealed, not allowed to look), 4 a bug, 6 refused without an explicit
+    option.
   returned: failure
   type: int
   sample: 6
@@ -166,8 +195,12 @@ from ansible_collections.vaultprov.vaultprov.plugins.module_utils.engine import 
 
 
 def main():
-    state = {"type": "str", "choices": ["present", "absent"], "default": "present"}
-    run("cluster", {**CLUSTER, **CONNECTION, **DESIRED, "state": state})
+    more = {
+        "state": {"type": "str", "choices": ["present", "absent"], "default": "present"},
+        "no_verify": {"type": "bool", "default": False},
+        "renew_reviewer": {"type": "bool", "default": False},
+    }
+    run("cluster", {**CLUSTER, **CONNECTION, **DESIRED, **more})
 
 
 if __name__ == "__main__":
