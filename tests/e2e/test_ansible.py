@@ -211,13 +211,13 @@ def test_what_a_task_says_is_stronger_than_any_variable(desk: Lab) -> None:
     assert "vault_token is empty" in empty["msg"]
 
 
-def test_a_role_leaves_to_module_defaults_what_it_is_not_told(desk: Lab) -> None:
-    defaults = {"group/vaultprov.vaultprov.all": {"set": {"names.role": "{env}-readers"}}}
+def test_a_role_leaves_to_module_defaults_what_it_has_no_variable_for(desk: Lab) -> None:
+    defaults = {"group/vaultprov.vaultprov.all": {"scope": "cluster"}}
     told = {f"vaultprov_{name}": value for name, value in SMAUG.items()}
     role = {"ansible.builtin.include_role": {"name": "vaultprov.vaultprov.onboard"}, "vars": told}
     done = play(desk, [role], "--check", "--diff", module_defaults=defaults)
     assert done.code == 0, done.out
-    assert "vault/role/smaug-k8s/moc-readers" in done.out
+    assert "vault/policy/moc-smaug-kv-r" in done.out
 
 
 def test_a_failure_carries_what_to_do_next(desk: Lab) -> None:
