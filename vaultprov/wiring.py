@@ -274,6 +274,8 @@ def _keys(options: Mapping[str, Any]) -> frozenset[PublicKey]:
     try:
         text = sys.stdin.read() if str(file) == "-" else file.read_text(encoding="utf-8")
         return public_keys(json.loads(text)["keys"])
+    except ConfigError as error:
+        raise ConfigError(f"{file}: {error.message}", hint=f"give the output of {get}") from error
     except (OSError, ValueError, LookupError, TypeError) as error:
         raise ConfigError(
             f"{file} holds no JSON Web Key Set ({type(error).__name__})",
