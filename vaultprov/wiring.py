@@ -43,8 +43,7 @@ def effective(
     for name, what in (("env", "environment"), ("cluster", "cluster")):
         if options.get(name) is not None:
             dns_label(options[name], what)
-    home = Path(environ.get("XDG_CONFIG_HOME") or Path.home() / ".config")
-    path = options.get("config") or sites.find(Path.cwd(), home)
+    path = options.get("config") or sites.find(Path.cwd(), config_home(environ))
     site = sites.load(path) if path else sites.Site()
     env = options.get("env")
     if env is not None and site.environments and env not in site.environments:
@@ -69,6 +68,11 @@ def effective(
             )
         flags[key] = value
     return site, site.effective(options.get("env"), options.get("cluster"), environ, flags)
+
+
+def config_home(environ: Mapping[str, str]) -> Path:
+    """The folder of the user's configuration (XDG Base Directory Specification)."""
+    return Path(environ.get("XDG_CONFIG_HOME") or Path.home() / ".config")
 
 
 def onboarding_of(

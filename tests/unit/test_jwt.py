@@ -104,17 +104,6 @@ def test_a_file_without_a_key_set_is_named(
     monkeypatch.chdir(tmp_path)
     file = tmp_path / "jwks.json"
     file.write_text(text)
-    words = [
-        "plan",
-        "--env",
-        "moc",
-        "--cluster",
-        "smaug",
-        "--only",
-        "vault",
-        "--reviewer",
-        "jwt",
-        "--jwks-file",
-    ]
-    assert main([*words, str(file)]) == ConfigError.exit_code
+    known = ["plan", "--env", "moc", "--cluster", "smaug", "--only", "vault", "--reviewer", "jwt"]
+    assert main([*known, "--jwks-file", str(file)]) == ConfigError.exit_code
     assert str(file) in capsys.readouterr().err
