@@ -7,16 +7,16 @@ setting that it is about.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from typing import Any
 
 from vaultprov.certificates import known_certificates
 from vaultprov.errors import ConfigError, Refused
-from vaultprov.model import NamePatterns, Scope, ServiceAccount
-from vaultprov.names import joined
-from vaultprov.policy_sets import Fitted, Live, fitted
+from vaultprov.model import NamePatterns, Onboarding, Scope, ServiceAccount, dns_label
+from vaultprov.names import Names, joined
+from vaultprov.policy_sets import Fitted, Live, fitted, role_notes, scope_of
 from vaultprov.resource import Io
 from vaultprov.vault.hcl import HclError, meaning
 from vaultprov.vault.marker import marker_of
@@ -37,12 +37,17 @@ class Context:
 
 @dataclass(frozen=True, slots=True)
 class ImportedCluster:
-    """One cluster: its settings by key, and what they do not say, a sentence each."""
+    """One cluster: its settings by key, and what they do not say, a sentence each.
+
+    mount: the auth mount that tells of it; policies: of its role, as Vault stores their names.
+    """
 
     env: str
     name: str
     settings: Mapping[str, Any]
     notes: tuple[str, ...] = ()
+    mount: str = ""
+    policies: frozenset[str] = frozenset()
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,7 +70,7 @@ def imported(names: NamePatterns, contexts: Mapping[str, tuple[Context, ...]], i
     Raises Denied for what may not be read, Refused if nothing of it can be told.
     """
     look = _Look(names, contexts, io)
-    clusters = tuple(look.clusters())
+    clusters = look.one_each(look.clusters())
     if not clusters:
         left = f" ({'; '.join(look.notes)})" if look.notes else ""
         raise Refused(
@@ -73,7 +78,7 @@ def imported(names: NamePatterns, contexts: Mapping[str, tuple[Context, ...]], i
             hint="say how they are called: --set names.auth_mount=... --set names.role=...",
         )
     look.check_hosts(clusters)
-    kv_mount, fit = look.policies(clusters)
+    clusters, kv_mount, fit = look.with_policies(clusters)
     settings = {"kv_mount": kv_mount, **fit.settings, **look.oidc()}
     return Imported(
         io.vault.address,
@@ -105,7 +110,7 @@ class _Look:
             matched = _parts(self._names.auth_mount, mount)
             cluster = facts.get("cluster") or (matched or {}).get("cluster")
             roles = self._roles(mount)
-            if cluster is None:
+            if cluster is None or not _is_label(cluster):
                 told = f"auth/{mount} does not fit names.auth_mount {self._names.auth_mount!r}"
                 self.notes.append(f"{told}; its roles: {_some(roles)}")
                 continue
@@ -118,6 +123,26 @@ class _Look:
             ((env, role),) = fits.items()
             yield self._cluster(env, cluster, mount, role, roles)
 
+    def one_each(self, found: Iterable[ImportedCluster]) -> tuple[ImportedCluster, ...]:
+        """Of several mounts of one cluster the one that onboarding would take; the first else."""
+        of_cluster: dict[tuple[str, str], list[ImportedCluster]] = {}
+        for each in found:
+            of_cluster.setdefault((each.env, each.name), []).append(each)
+        taken = []
+        for mounts in of_cluster.values():
+            mounts.sort(key=lambda each: each.mount != self._called(each).auth_mount)
+            first, *rest = mounts
+            taken.append(first)
+            self.notes += [
+                f"auth/{each.mount} is of the environment {each.env} and the cluster {each.name}, "
+                f"too, and was left out: auth/{first.mount} was taken"
+                for each in rest
+            ]
+        return tuple(taken)
+
+    def _called(self, each: ImportedCluster, scope: Scope = Scope.ENVIRONMENT) -> Names:
+        return Names.of(Onboarding(each.env, each.name, names=self._names, scope=scope))
+
     def _environments(self, roles: Iterable[str], env: str | None, cluster: str) -> dict[str, str]:
         """The environments that a mount may be of, with the role that says so."""
         fits = {}
@@ -126,7 +151,7 @@ class _Look:
             if parts is None or parts.get("cluster", cluster) != cluster:
                 continue
             told = parts.get("env", env)
-            if told is not None and env in (None, told):
+            if told is not None and env in (None, told) and _is_label(told):
                 fits[told] = role
         return fits
 
@@ -151,7 +176,9 @@ class _Look:
         if others:
             also.append(f"other roles of auth/{mount}, which stay as they are:")
             also += [f"  {name}: {_bound(roles[name])}" for name in others]
-        return ImportedCluster(env, cluster, {**settings, **more}, (*notes, *also))
+        policies = frozenset(name.lower() for name in _policies(roles[role]))
+        told = (*notes, *also)
+        return ImportedCluster(env, cluster, {**settings, **more}, told, mount, policies)
 
     def check_hosts(self, clusters: Iterable[ImportedCluster]) -> None:
         """Two mounts of one API server are one cluster, which one of them may have."""
@@ -165,45 +192,39 @@ class _Look:
                     "the second one"
                 )
 
-    def policies(self, clusters: Iterable[ImportedCluster]) -> tuple[str | None, Fitted]:
-        """The key-value mount, and the policy set that means what is live."""
-        named = {
-            (each.env, each.name): {
-                scope: {
-                    kind: pattern.replace("{env}", each.env).replace("{cluster}", each.name).lower()
-                    for kind, pattern in (
-                        ("read", self._read_pattern(scope)),
-                        ("write", self._names.write_policy),
-                    )
-                }
-                for scope in Scope
-            }
-            for each in clusters
+    def with_policies(
+        self, clusters: Sequence[ImportedCluster]
+    ) -> tuple[tuple[ImportedCluster, ...], str | None, Fitted]:
+        """With the scope of each; the key-value mount; the policy set that means what is live."""
+        all_names = [self._called(each) for each in clusters]
+        wanted = {
+            name
+            for each in all_names
+            for name in (each.read_policy, each.retired_read_policy, each.write_policy)
         }
-        wanted = {n for scopes in named.values() for both in scopes.values() for n in both.values()}
-        texts = self._read([joined("sys/policies/acl", name) for name in sorted(wanted)])
-        live: dict[str, Mapping[str, str]] = {}
-        for path, found in texts.items():
-            name = path.rpartition("/")[2]
+        paths = {joined("sys/policies/acl", name): name for name in sorted(wanted)}
+        texts = {paths[path]: found for path, found in self._read(list(paths)).items()}
+        rules: dict[str, Mapping[str, str]] = {}
+        for name, found in texts.items():
             try:
-                live[name] = meaning(str(found.get("policy") or ""))
+                rules[name] = meaning(str(found.get("policy") or ""))
             except HclError as error:
                 self.notes.append(f"policy {name} cannot be read here: {error}")
-        mount = self._kv_mount(live.values())
-        return mount, fitted(
-            [
-                Live(env, cluster, scope, kind, name, live[name])
-                for (env, cluster), scopes in named.items()
-                for scope, both in scopes.items()
-                for kind, name in both.items()
-                if name in live
-            ],
-            mount or "k8s_secrets",
-        )
-
-    def _read_pattern(self, scope: Scope) -> str:
-        narrow = scope is Scope.CLUSTER
-        return self._names.cluster_read_policy if narrow else self._names.read_policy
+        live, scoped = [], []
+        for each, wide in zip(clusters, all_names, strict=True):
+            scope = scope_of(wide, each.policies, texts)
+            names = self._called(each, scope)
+            more = {"scope": scope.value} if scope is Scope.CLUSTER else {}
+            notes = role_notes(names, each.policies, texts)
+            settings = {**each.settings, **more}
+            scoped.append(replace(each, settings=settings, notes=(*each.notes, *notes)))
+            live += [
+                Live(each.env, each.name, scope, kind, name, rules[name])
+                for kind, name in (("read", names.read_policy), ("write", names.write_policy))
+                if name in rules
+            ]
+        mount = self._kv_mount(rules.values())
+        return tuple(scoped), mount, fitted(live, mount or "k8s_secrets")
 
     def _kv_mount(self, policies: Iterable[Mapping[str, str]]) -> str | None:
         """The KV version 2 mount that the policies are about, or the only one there is."""
@@ -256,14 +277,12 @@ class _Look:
 
     def with_groups(self, clusters: Iterable[ImportedCluster]) -> Iterator[ImportedCluster]:
         """With a note where the environment's group is not there."""
-        absent: dict[str, str] = {}
-        for each in clusters:
-            name = self._names.group.replace("{env}", each.env).replace("{cluster}", each.name)
-            if each.env not in absent:
-                found = self._io.vault.read(joined("identity/group/name", name))
-                told = f"group {name} does not exist: onboarding makes it"
-                absent[each.env] = "" if found else told
-            notes = filter(None, (absent[each.env],))
+        called = [(each, self._called(each).group) for each in clusters]
+        paths = {name: joined("identity/group/name", name) for _, name in called}
+        there = self._read(sorted(set(paths.values())))
+        for each, name in called:
+            absent = f"group {name} does not exist: onboarding makes it"
+            notes = () if paths[name] in there else (absent,)
             yield replace(each, notes=(*each.notes, *notes))
 
 
@@ -289,8 +308,13 @@ def _of_config(
         notes.append("the config's CA is not the kubeconfig's: adoption writes the kubeconfig's")
     if not config.get("disable_local_ca_jwt"):
         notes.append("disable_local_ca_jwt is false: adoption sets it")
-    if config.get("token_reviewer_jwt_set") is False and config.get("disable_local_ca_jwt"):
+    is_set = config.get("token_reviewer_jwt_set")  # old servers do not tell
+    if is_set is False and config.get("disable_local_ca_jwt"):
         settings["reviewer.mode"] = "client"
+    elif is_set is False:
+        notes.append("no reviewer JWT is stored (Vault uses its own token): adoption makes one")
+    elif is_set is None:
+        notes.append("whether a reviewer JWT is stored is not told: adoption makes a new one")
     else:
         notes.append("the stored reviewer JWT cannot be read back: adoption makes a new one")
     return settings, notes
@@ -318,7 +342,11 @@ def _of_role(name: str, role: Found) -> tuple[dict[str, Any], list[str]]:
     if not ttl:
         notes.append(f"role {name} has no token_ttl: adoption sets {_DEFAULT_TTL} s")
     elif ttl != _DEFAULT_TTL:
-        settings["token_ttl"] = ttl
+        try:
+            Onboarding("env", "cluster", token_ttl=ttl)
+            settings["token_ttl"] = ttl
+        except ConfigError as error:
+            notes.append(f"role {name}: {error.message}: adoption sets {_DEFAULT_TTL} s")
     return settings, notes
 
 
@@ -337,8 +365,20 @@ def _accounts(names: Iterable[str], namespaces: Iterable[str]) -> Iterator[Servi
 def _bound(role: Found) -> str:
     names = ", ".join(role.get("bound_service_account_names") or ())
     namespaces = ", ".join(role.get("bound_service_account_namespaces") or ())
-    policies = ", ".join(role.get("token_policies") or role.get("policies") or ())
+    policies = ", ".join(_policies(role))
     return f"{names or 'none'} in {namespaces or 'none'}, policies {policies or 'none'}"
+
+
+def _policies(role: Found) -> tuple[str, ...]:
+    return tuple(role.get("token_policies") or role.get("policies") or ())
+
+
+def _is_label(name: str) -> bool:
+    """Whether a site file takes it as the name of an environment or cluster."""
+    try:
+        return bool(dns_label(name, "name"))
+    except ConfigError:
+        return False
 
 
 def _parts(pattern: str, name: str) -> dict[str, str] | None:

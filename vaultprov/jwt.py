@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import base64
-import binascii
 import hashlib
 import json
+import re
 import textwrap
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -79,22 +79,26 @@ class PublicKey:
         """That of a JSON Web Key (RFC 7517); None for a kind that Kubernetes does not sign with.
 
         SubjectPublicKeyInfo in DER: RFC 3279 section 2.3 for RSA, RFC 5480 for elliptic curves.
+        Raises ConfigError for one of a known kind without the numbers that make it.
         """
         if key.get("kty") == "RSA":
-            numbers = _integer(_decoded(key["n"])) + _integer(_decoded(key["e"]))
+            numbers = _integer(_number(key, "n")) + _integer(_number(key, "e"))
             return cls._of(_RSA, _tlv(0x30, numbers))
-        curve = _CURVES.get(key.get("crv", "")) if key.get("kty") == "EC" else None
+        curve = _CURVES.get(str(key.get("crv"))) if key.get("kty") == "EC" else None
         if curve is None:
             return None
-        return cls._of(curve, b"\x04" + _decoded(key["x"]) + _decoded(key["y"]))
+        return cls._of(curve, b"\x04" + _number(key, "x") + _number(key, "y"))
 
     @classmethod
     def of_pem(cls, pem: str) -> PublicKey:
-        """That of a PEM text, whatever its line breaks; without bytes if it is none."""
-        lines = [line for line in pem.strip().splitlines() if "-----" not in line]
+        """That of a PEM text, whatever its line breaks; without bytes if it is none.
+
+        Text may stand around the block (RFC 7468 section 2), which Vault stores as it was given.
+        """
+        block = _PEM.search(pem)
         try:
-            der = base64.b64decode("".join(lines))
-        except binascii.Error:
+            der = base64.b64decode("".join(block[1].split()), validate=True) if block else b""
+        except ValueError:
             return cls("", b"")
         known = (name for kind, name in _ALGORITHMS.items() if kind in der[:40])
         return cls(next(known, ""), der)
@@ -113,8 +117,17 @@ class PublicKey:
         return f"{self.algorithm or 'unknown'} sha256:{hashlib.sha256(self.der).hexdigest()[:32]}"
 
 
-def public_keys(published: Sequence[Mapping[str, Any]]) -> frozenset[PublicKey]:
-    """The keys of a JSON Web Key Set. Raises ConfigError if none is of a kind that we know."""
+def public_keys(published: object) -> frozenset[PublicKey]:
+    """The keys of a JSON Web Key Set: what stands below its `keys`.
+
+    Raises ConfigError if that is no list of keys, or none is of a kind that we know.
+    """
+    if not isinstance(published, list | tuple) or not all(
+        isinstance(k, Mapping) for k in published
+    ):
+        raise ConfigError(
+            "what is said to be a JSON Web Key Set holds no list of keys", hint=_HOW_TO_GET
+        )
     keys = frozenset(key for each in published if (key := PublicKey.of_jwk(each)) is not None)
     if not keys:
         kinds = ", ".join(sorted({str(each.get("kty")) for each in published})) or "none at all"
@@ -122,6 +135,8 @@ def public_keys(published: Sequence[Mapping[str, Any]]) -> frozenset[PublicKey]:
     return keys
 
 
+_HOW_TO_GET = "look at the output of `kubectl get --raw /openid/v1/jwks`"
+_PEM = re.compile(r"-----BEGIN [A-Z ]+-----(.*?)-----END [A-Z ]+-----", re.DOTALL)
 # AlgorithmIdentifiers: rsaEncryption with NULL, and id-ecPublicKey with a named curve.
 _RSA = bytes.fromhex("300d06092a864886f70d0101010500")
 _CURVES = {
@@ -135,6 +150,19 @@ _ALGORITHMS = {
     _CURVES["P-384"]: "ES384",
     _CURVES["P-521"]: "ES512",
 }
+
+
+def _number(key: Mapping[str, Any], name: str) -> bytes:
+    """A number of a JSON Web Key (RFC 7518 section 6). Raises ConfigError."""
+    text = str(key.get(name) or "")
+    try:
+        # The decoder drops what is not of the alphabet, and a key of the rest is another key.
+        number = _decoded(text) if re.fullmatch(r"[A-Za-z0-9_-]+", text) else b""
+    except ValueError:
+        number = b""
+    if not number:
+        raise ConfigError(f"the {key['kty']} key has no valid {name!r}", hint=_HOW_TO_GET)
+    return number
 
 
 def _integer(number: bytes) -> bytes:

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Container, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from string import Template
 from typing import Any
 
 from vaultprov.errors import ConfigError
 from vaultprov.model import Scope
+from vaultprov.names import Names
 from vaultprov.vault.hcl import meaning
 from vaultprov.vault.policy import policy_folder, policy_sets, render
 
@@ -48,25 +49,45 @@ class Fitted:
 
 
 def fitted(live: Sequence[Live], kv_mount: str) -> Fitted:
-    """The set and scope that mean what is live; else templates made of it, where one can be."""
+    """The set that means what is live; else templates made of it, where one can be."""
     if not live:
         return Fitted(notes=("no policy of the environments exists: onboarding writes them",))
-    # Where policies of clusters exist, environments' ones are left over from before.
-    scope = Scope.CLUSTER if any(_is_narrow(each) for each in live) else Scope.ENVIRONMENT
-    chosen = [each for each in live if each.scope is scope]
-    settings = {"scope": scope.value} if scope is Scope.CLUSTER else {}
     for name in policy_sets():
         folder = policy_folder(name, None)
-        if all(_means(each, folder, kv_mount) for each in chosen):
-            return Fitted({**settings, "policy_set": name})
-    templates = _templates(chosen, kv_mount)
+        if all(_means(each, folder, kv_mount) for each in live):
+            return Fitted({"policy_set": name})
+    templates = _templates(live, kv_mount)
     if templates:
-        return Fitted(settings, templates)
-    return Fitted(settings, notes=tuple(_differences(chosen)))
+        return Fitted(templates=templates)
+    return Fitted(notes=tuple(_differences(live)))
 
 
-def _is_narrow(each: Live) -> bool:
-    return each.scope is Scope.CLUSTER and each.kind == "read"
+def scope_of(names: Names, policies: Container[str], there: Container[str]) -> Scope:
+    """The scope in which onboarding takes the least from a role.
+
+    names: in scope `environment`. policies: the role's; there: those that exist. What a cluster may
+    read is part of what its environment may, so of both the wider one is kept; a role with neither
+    is given the narrower one, if somebody made it.
+    """
+    wide, narrow = names.read_policy, names.retired_read_policy
+    if wide in policies and wide != narrow:
+        return Scope.ENVIRONMENT
+    return Scope.CLUSTER if narrow in policies or narrow in there else Scope.ENVIRONMENT
+
+
+def role_notes(names: Names, policies: Iterable[str], there: Container[str]) -> Iterator[str]:
+    """What onboarding does to the policies of a role, one by one. names: in the cluster's scope."""
+    has = sorted(policies)
+    wanted, retired = names.read_policy, names.retired_read_policy
+    if wanted not in has:
+        yield f"role {names.role} does not have the policy {wanted}: adoption gives it"
+    if wanted not in there:
+        yield f"policy {wanted} does not exist: onboarding writes it"
+    for name in has:
+        if name == retired != wanted:
+            yield f"role {names.role} has the policy {name}: adoption takes it away"
+        elif name != wanted:
+            yield f"role {names.role} also has the policy {name}, which stays"
 
 
 def _means(each: Live, folder: Any, kv_mount: str) -> bool:

@@ -43,8 +43,7 @@ def effective(
     for name, what in (("env", "environment"), ("cluster", "cluster")):
         if options.get(name) is not None:
             dns_label(options[name], what)
-    home = Path(environ.get("XDG_CONFIG_HOME") or Path.home() / ".config")
-    path = options.get("config") or sites.find(Path.cwd(), home)
+    path = options.get("config") or sites.find(Path.cwd(), config_home(environ))
     site = sites.load(path) if path else sites.Site()
     env = options.get("env")
     if env is not None and site.environments and env not in site.environments:
@@ -69,6 +68,11 @@ def effective(
             )
         flags[key] = value
     return site, site.effective(options.get("env"), options.get("cluster"), environ, flags)
+
+
+def config_home(environ: Mapping[str, str]) -> Path:
+    """The folder of the user's configuration (XDG Base Directory Specification)."""
+    return Path(environ.get("XDG_CONFIG_HOME") or Path.home() / ".config")
 
 
 def onboarding_of(
@@ -274,6 +278,8 @@ def _keys(options: Mapping[str, Any]) -> frozenset[PublicKey]:
     try:
         text = sys.stdin.read() if str(file) == "-" else file.read_text(encoding="utf-8")
         return public_keys(json.loads(text)["keys"])
+    except ConfigError as error:
+        raise ConfigError(f"{file}: {error.message}", hint=f"give the output of {get}") from error
     except (OSError, ValueError, LookupError, TypeError) as error:
         raise ConfigError(
             f"{file} holds no JSON Web Key Set ({type(error).__name__})",

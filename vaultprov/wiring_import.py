@@ -3,25 +3,31 @@
 from __future__ import annotations
 
 import os
+import shlex
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from vaultprov import site
 from vaultprov.importing import Imported, imported
 from vaultprov.model import NamePatterns
 from vaultprov.settings import SETTINGS
-from vaultprov.site_text import site_text
-from vaultprov.wiring import effective, wired
+from vaultprov.site_text import expressible, site_text
+from vaultprov.wiring import config_home, effective, wired
 
 
 @dataclass(frozen=True, slots=True)
 class Texts:
-    """The site file, policy templates by file name, and what is said of them, in lines."""
+    """The site file, policy templates by file name, and what is said of them, in lines.
+
+    first: one of the clusters, as the options that name it.
+    """
 
     site: str
     templates: Mapping[str, str]
     summary: tuple[str, ...]
+    first: str
 
 
 def texts(
@@ -40,12 +46,24 @@ def texts(
     names = NamePatterns(**{key.removeprefix("names."): each for key, each in patterns.items()})
     known = contexts(environ.get("KUBECONFIG") or None, Path.home())
     with wired("import", options, environ, warn) as (_, io, _budget):
-        found = imported(names, known, io)
+        found = expressible(imported(names, known, io))
     folder = options.get("templates")
     if found.templates and folder is not None:
         patterns["policy_dir"] = os.path.relpath(folder, Path(options["file"]).parent)
     text = site_text(found, {key: each for key, each in patterns.items() if each is not None})
-    return Texts(text, found.templates, tuple(_summary(found, folder)))
+    first = f"--env {found.clusters[0].env} --cluster {found.clusters[0].name}"
+    return Texts(text, found.templates, tuple(_summary(found, folder)), first)
+
+
+def next_step(file: Path | None, first: str, environ: Mapping[str, str]) -> str:
+    """The command to go on with once the site file is there. file: None if that is not known.
+
+    first: as in `Texts`.
+    """
+    there = site.find(Path.cwd(), config_home(environ))
+    is_found = file is None or (there is not None and there.samefile(file))
+    config = "" if is_found else f"--config {shlex.quote(str(file))} "
+    return f"vaultprov plan {config}{first}"
 
 
 def _summary(found: Imported, folder: Path | None) -> Iterator[str]:
@@ -60,5 +78,3 @@ def _summary(found: Imported, folder: Path | None) -> Iterator[str]:
             "no shipped policy set means what is live: add --templates DIR for templates that do, "
             "or onboarding would change the policies"
         )
-    first = found.clusters[0]
-    yield f"next:  vaultprov plan --env {first.env} --cluster {first.name}"

@@ -158,6 +158,25 @@ def test_what_cannot_be_said_is_a_comment(lab: Lab, servers: dict[str, Any]) -> 
     assert list(map(str, accounts)) == ["a/vault-secret-fetcher"]
 
 
+def test_nothing_that_was_read_becomes_a_setting(lab: Lab, servers: dict[str, Any]) -> None:
+    """Who can write one policy or one role does not say whose keys are trusted."""
+    evil = '\nreviewer: {mode: jwt, jwks_url: "https://evil.example/jwks"}\n#'
+    by_hand(lab, servers)
+    escaped = evil.replace("\n", "\\n").replace('"', '\\"')
+    text = f'path "k8s_secrets/data/moc/x{escaped}" {{ capabilities = ["read"] }}'
+    lab.vault.sys.create_or_update_policy("moc-kv-r", text)
+    lab.vault.write_data(
+        "auth/smaug-k8s/role/other",
+        data={"bound_service_account_names": f"x{evil}", "bound_service_account_namespaces": "y"},
+    )
+    done = imported(lab)
+    assert done.code == 0, done.err
+    assert "evil.example" in (lab.folder / "vaultprov.yaml").read_text(), "it is told"
+    shown = lab.run("config", "show", *of("moc", "smaug"))
+    assert shown.code == 0, shown.err
+    assert "evil.example" not in shown.out
+
+
 def test_policies_of_ones_own_become_templates(lab: Lab, servers: dict[str, Any]) -> None:
     by_hand(lab, servers)
     for env in CLUSTERS:
