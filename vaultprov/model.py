@@ -69,6 +69,11 @@ def dns_label(value: str, what: str) -> str:
     return value
 
 
+def is_dns_label(value: str) -> bool:
+    """Whether it is a DNS label (RFC 1123), as names of namespaces are."""
+    return _LABEL.fullmatch(value) is not None
+
+
 def object_name(value: str, what: str) -> str:
     """`value` if Kubernetes takes it as an object's name. Raises ConfigError."""
     if not _SUBDOMAIN.fullmatch(value) or ".." in value:

@@ -47,7 +47,11 @@ class Names:
             taken = (fill(role, "role").lower(), fill(group, "group"))
             role, write, group = patterns.team_role, patterns.team_write_policy, "{team}"
             read = retired = patterns.team_read_policy
-            if fill(role, "role").lower() == taken[0] or onboarding.team == taken[1]:
+            # Vault compares the names of groups without regard to case.
+            if (
+                fill(role, "role").lower() == taken[0]
+                or onboarding.team.lower() == taken[1].lower()
+            ):
                 raise ConfigError(
                     f"the group {onboarding.team} has the name of the cluster's own role or group",
                     hint="--set names.team_role=team-{team}, or another group",

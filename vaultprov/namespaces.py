@@ -12,6 +12,7 @@ from dataclasses import dataclass, replace
 from vaultprov import part as parts
 from vaultprov.apply import OnEvent, observe
 from vaultprov.doctor.network import Network
+from vaultprov.doctor.world import World
 from vaultprov.errors import Error, Refused
 from vaultprov.part import AnyRole, Change, carry_out
 from vaultprov.plan import covers
@@ -40,10 +41,15 @@ def change(
     outcome = Outcome(request, servers(request, io), write=True)
     part = parts.of(request.onboarding, namespaces)
     try:
+        parts.check_onboarded(request.onboarding, io, budget)
         role = parts.role_of(part, () if add else namespaces)
         state = observe((role,), io, budget)[role.key]
         _check_role(request, role, state, () if add else namespaces)
         world = world_of(request, io, network)
+        if state:  # people may have chosen another audience for the role
+            part = replace(part, audience=state.attrs["audience"] or part.audience)
+        if not add:
+            _check_own(request, world, role, namespaces)
         if add:
             wanted = Change(part, role, parts.in_cluster(part, role, world), add)
         else:
@@ -68,18 +74,31 @@ def _check_role(
             hint=f"vaultprov onboard --env {onboarding.env} --cluster {onboarding.cluster}",
         )
     bound = set(state.attrs["namespaces"])
-    globs = sorted(name for name in bound if "*" in name)
-    if leaving and globs:
-        raise Refused(
-            f"refused, nothing was written: {role.key} also lets {', '.join(globs)} in, so that "
-            "taking a name away would keep nobody out",
-            hint="vaultprov onboard with --exclusive owns the list",
-        )
+    if leaving:
+        parts.check_leaving(role.key, bound)
     if leaving and bound <= set(leaving):
         raise Refused(
             f"refused, nothing was written: no namespace would be left in {role.key}",
             hint=f"vaultprov offboard --env {onboarding.env} --cluster {onboarding.cluster}",
         )
+
+
+def _check_own(request: Request, world: World, role: AnyRole, leaving: Sequence[str]) -> None:
+    """Raises Refused where the cluster's own stores log in from: that is no single namespace."""
+    for store in world.all_stores():
+        account = store.account
+        if (
+            not store.namespace
+            and (store.mount, store.role) == (role.mount, role.name)
+            and account is not None
+            and account.namespace in leaving
+        ):
+            onboarding = request.onboarding
+            raise Refused(
+                f"refused, nothing was written: {store} logs in from "
+                f"{account.namespace}/{account.name}, and all namespaces use it",
+                hint=f"vaultprov offboard --env {onboarding.env} --cluster {onboarding.cluster}",
+            )
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,6 +121,7 @@ def standings(request: Request, io: Io, budget: Budget, network: Network) -> tup
     Raises Refused without a role.
     """
     part = parts.of(request.onboarding, [a.namespace for a in request.onboarding.service_accounts])
+    parts.check_onboarded(request.onboarding, io, budget)
     role = parts.role_of(part)
     state = observe((role,), io, budget)[role.key]
     _check_role(request, role, state, ())

@@ -14,7 +14,7 @@ from vaultprov.doctor.world import World
 from vaultprov.errors import Error, NotConverged
 from vaultprov.kube.manifest import FIELD_MANAGER
 from vaultprov.kube.objects import LABELS, service_account
-from vaultprov.model import Only, ServiceAccount
+from vaultprov.model import Only, Scope, ServiceAccount
 from vaultprov.names import Names
 from vaultprov.plan import Observed, Plan, make_plan
 from vaultprov.redact import Secret
@@ -92,7 +92,10 @@ def _resources(
     if io.has_vault():
         others = shared(onboarding, io, uid)
         twins, reviewed = others.twins, others.reviewed
-        resources += of_login(onboarding)
+        resources += of_login(onboarding, alone=not others.namesakes)
+        if others.namesakes and onboarding.scope is Scope.CLUSTER:
+            policy = Names.of(onboarding).read_policy
+            notes.append(f"kept: policy {policy}, which auth/{others.namesakes[0]} gives, too")
         if others.environment:
             notes.append(f"kept: {others.environment}")
         else:
@@ -106,7 +109,7 @@ def _resources(
         after = tuple(each.key for each in resources if each.key.kind == "vault/auth")
         if twins:
             notes.append(f"kept: the cluster's side, which auth/{', auth/'.join(twins)} needs")
-            if onboarding.reviewer.has_account and not reviewed:
+            if not reviewed:
                 resources += of_reviewer(onboarding, after)
         else:
             version = (world.store_version() or "").rpartition("/")[2]

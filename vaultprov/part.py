@@ -8,16 +8,16 @@ again afterwards.
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
 from vaultprov.apply import OnEvent, Result, Status, apply, check_rights, observe
 from vaultprov.cluster_side import stores
-from vaultprov.desired import Target, onboarding_resources, reviewers
+from vaultprov.desired import Target, cluster_identity, onboarding_resources, reviewers
 from vaultprov.doctor.external_secrets import name_of, stores_named
 from vaultprov.doctor.world import World
-from vaultprov.errors import Error, NotConverged
+from vaultprov.errors import Error, NotConverged, Refused
 from vaultprov.kube import objects
 from vaultprov.kube.manifest import Manifest
 from vaultprov.model import Onboarding, ReviewerMode, ServiceAccount, StoreKind
@@ -25,16 +25,19 @@ from vaultprov.names import Names, reviewer_binding
 from vaultprov.plan import Action, Plan, make_plan
 from vaultprov.redact import Secret
 from vaultprov.removal import Gone, without_foreign
-from vaultprov.resource import Io, Resource
+from vaultprov.resource import Io, Key, Resource
 from vaultprov.retry import Budget
 from vaultprov.run import OnPlan, Outcome, planned, refusal, stores_ready
 from vaultprov.survey import with_api_audience
+from vaultprov.usage import check_cluster
 from vaultprov.vault.jwt_auth import JwtRole
 from vaultprov.vault.kubernetes import Role, token_right
+from vaultprov.vault.marker import find_mount
 from vaultprov.verify import credentials, prove, refused
 
 AnyRole = Role | JwtRole
 
+_TOLD = ("token_policies", "policies")
 _ROUNDS = 3  # how often the role is looked at again
 _PAUSE = 1.0  # seconds before each of them
 
@@ -72,6 +75,30 @@ def role_of(part: Onboarding, dropped: Sequence[str] = ()) -> AnyRole:
     if dropped:
         return replace(role, accounts=(), dropped=tuple(dropped), after=())
     return replace(role, after=())
+
+
+def check_onboarded(onboarding: Onboarding, io: Io, budget: Budget) -> None:
+    """Raises Refused if the cluster has no mount yet, or this context is another cluster."""
+    mount = Names.of(onboarding).auth_mount
+    if find_mount(io, mount) is None:
+        raise Refused(
+            f"auth/{mount} does not exist: the cluster is not onboarded",
+            hint=f"vaultprov onboard --env {onboarding.env} --cluster {onboarding.cluster}",
+        )
+    identity = observe((cluster_identity(),), io, budget)
+    uid = next(str(state.attrs["uid"]) for state in identity.values() if state)
+    check_cluster(onboarding, io, uid)
+
+
+def check_leaving(role: Key, bound: Iterable[str]) -> None:
+    """Raises Refused if taking a name away would keep nobody out. bound: namespaces of the role."""
+    globs = sorted(name for name in bound if "*" in name)
+    if globs:
+        raise Refused(
+            f"refused, nothing was written: {role} also lets {', '.join(globs)} in, so that "
+            "taking a name away would keep nobody out",
+            hint=f"take the pattern out: vault read auth/{role.name.replace('/', '/role/', 1)}",
+        )
 
 
 def carry_out(
@@ -118,8 +145,16 @@ def carry_out(
 
 
 def _without_extras(plan: Plan) -> Plan:
-    """A part is added to what is there, the cluster's own included: that it stays is no news."""
-    return Plan(tuple(replace(step, extra=None) for step in plan.steps))
+    """A part is added to what is there, the cluster's own included: that it stays is no news.
+
+    Policies that somebody gave the role besides are: the part gets them, too.
+    """
+    return Plan(
+        tuple(
+            replace(step, extra={k: v for k, v in (step.extra or {}).items() if k in _TOLD} or None)
+            for step in plan.steps
+        )
+    )
 
 
 def in_cluster(part: Onboarding, role: Resource, world: World) -> tuple[Resource, ...]:
@@ -133,7 +168,27 @@ def in_cluster(part: Onboarding, role: Resource, world: World) -> tuple[Resource
         made = Manifest(objects.service_account(account), after=(home.key,))
         resources += [home, made, *_binding(part, account, made)]
     ways = (role.key, *(each.key for each in resources))
-    return (*resources, role, *(Manifest(body, after=ways) for body in _stores(part, world)))
+    bodies = _stores(part, world)
+    _check_stores(part, bodies, world)
+    return (*resources, role, *(Manifest(body, after=ways) for body in bodies))
+
+
+def _check_stores(part: Onboarding, bodies: Sequence[Mapping[str, Any]], world: World) -> None:
+    """Raises Refused where a store of the name logs in elsewhere: who uses it would lose theirs.
+
+    The cluster's own role is what a namespace of a team comes from.
+    """
+    names, wanted = Names.of(part), {_place(body) for body in bodies}
+    roles = {names.role, Names.of(replace(part, team="")).role}
+    for store in world.all_stores():
+        here = store.mount == names.auth_mount and store.role in roles
+        if (store.namespace, store.name) in wanted and store.logs_in and not here:
+            raise Refused(
+                f"refused, nothing was written: {store} logs in at auth/{store.mount} as "
+                f"{store.role}, and this would move it to {names.role}",
+                hint="take the namespace from whoever has it first: vaultprov namespace remove, or "
+                "vaultprov team offboard",
+            )
 
 
 def _binding(part: Onboarding, account: ServiceAccount, made: Manifest) -> list[Resource]:
@@ -235,4 +290,9 @@ def _let_in(outcome: Outcome, change: Change, world: World, io: Io, budget: Budg
 def _kept_out(outcome: Outcome, part: Onboarding, tokens: Mapping[str, Secret], io: Io) -> Outcome:
     names = Names.of(part)
     checks = tuple(refused(names, who, token, io) for who, token in tokens.items())
-    return replace(outcome, checks=checks)
+    outcome = replace(outcome, checks=checks)
+    failed = next((check for check in checks if not check.ok), None)
+    if failed is None:
+        return outcome
+    told = f"not so: {failed.title}: {failed.detail}"
+    return replace(outcome, error=NotConverged(told, hint=failed.hint))

@@ -8,8 +8,7 @@ from vaultprov.errors import ConfigError, Refused
 from vaultprov.model import Onboarding, ReviewerMode
 from vaultprov.plan import Action, Observed, Plan
 from vaultprov.resource import Io, Key
-from vaultprov.usage import other_mounts
-from vaultprov.vault.marker import Marker
+from vaultprov.usage import is_of, other_mounts
 
 
 def check_identity(onboarding: Onboarding, io: Io, observed: Observed) -> None:
@@ -21,19 +20,13 @@ def check_identity(onboarding: Onboarding, io: Io, observed: Observed) -> None:
     if identity is None:
         return
     for marker in other_mounts(onboarding, io).values():
-        if marker.facts.get("cluster-uid") != identity.attrs["uid"] or _same(onboarding, marker):
+        if marker.facts.get("cluster-uid") != identity.attrs["uid"] or is_of(onboarding, marker):
             continue
         raise Refused(
             "refused, nothing was written: the cluster of this context is onboarded already, "
             f"as {marker.facts.get('cluster')} of environment {marker.facts.get('environment')}",
             hint="check the context; if the cluster is to have two mounts, --replace-cluster",
         )
-
-
-def _same(onboarding: Onboarding, marker: Marker) -> bool:
-    """Whether a marker is of this very onboarding, in another reviewer mode."""
-    named = (marker.facts.get("environment"), marker.facts.get("cluster"))
-    return named == (onboarding.env, onboarding.cluster)
 
 
 def left_behind(onboarding: Onboarding, io: Io) -> tuple[str, ...]:
@@ -45,7 +38,7 @@ def left_behind(onboarding: Onboarding, io: Io) -> tuple[str, ...]:
         f"auth/{mount.strip('/')} lets this cluster in, too; once nothing uses it: "
         f"vaultprov offboard {who} --reviewer {mode}"
         for mount, marker in other_mounts(onboarding, io).items()
-        if _same(onboarding, marker)
+        if is_of(onboarding, marker)
     )
 
 

@@ -8,9 +8,10 @@ from typing import Any
 
 from vaultprov.cluster_side import stores
 from vaultprov.desired import Target, onboarding_resources
+from vaultprov.kube import objects
 from vaultprov.kube.manifest import Manifest
 from vaultprov.model import Onboarding, Only, Scope
-from vaultprov.names import Names
+from vaultprov.names import Names, reviewer_binding
 from vaultprov.plan import Observed
 from vaultprov.resource import Fields, Io, Key, Resource, Right, State
 from vaultprov.vault.policy import Policy
@@ -58,8 +59,11 @@ def without_foreign(
     kept = []
     for resource in resources:
         state = observed[resource.key]
+        group = observed.get(Key("vault/group", resource.key.name))
         if not isinstance(resource, Gone):
             left.append(resource)
+        elif resource.key.kind == "vault/group-alias" and group is not None and group.foreign:
+            continue  # the alias lets people in to a group that stays
         elif state is not None and state.foreign and resource.key.kind != "vault/auth":
             kept.append(f"kept: {resource.key} {state.foreign.reason}")
         elif state is not None:
@@ -67,22 +71,18 @@ def without_foreign(
     return tuple(left), tuple(kept)
 
 
-def of_login(onboarding: Onboarding) -> tuple[Gone, ...]:
+def of_login(onboarding: Onboarding, *, alone: bool) -> tuple[Gone, ...]:
     """The way in at Vault: first the role, so that nobody logs in any more, then the mount.
 
     Disabling the mount ends every token that was given out there. The policy that is this
-    cluster's alone goes last.
+    cluster's alone goes last, if no other mount of the cluster gives it (`alone`).
     """
     made = onboarding_resources(onboarding, Target(), Only.VAULT)
     mount_key = Key("vault/auth", Names.of(onboarding).auth_mount)
     role = next(each for each in made if each.key.kind == "vault/role")
     mount = next(each for each in made if each.key == mount_key)
-    policy = Policy(_read_policies(onboarding)[0], "")
-    return (
-        Gone(role),
-        Gone(mount, after=(role.key,)),
-        Gone(policy, after=(mount_key,)),
-    )
+    policy = Gone(Policy(_read_policies(onboarding)[0], ""), after=(mount_key,))
+    return (Gone(role), Gone(mount, after=(role.key,)), *((policy,) if alone else ()))
 
 
 def of_environment(onboarding: Onboarding) -> tuple[Gone, ...]:
@@ -126,14 +126,21 @@ def of_cluster(
 
 
 def of_reviewer(onboarding: Onboarding, after: Iterable[Key]) -> tuple[Gone, ...]:
-    """The reviewer's own account, binding and token, where the rest of the cluster's side stays."""
+    """What reviews tokens, where the rest of the cluster's side stays: account, binding and token
+    of the reviewer, and the bindings of workloads that reviewed themselves (mode `client`).
+    """
     workloads = {str(account) for account in onboarding.service_accounts}
     made = onboarding_resources(onboarding, Target(), Only.CLUSTER)
-    return tuple(
-        Gone(each, tuple(after))
+    own = [
+        Manifest(objects.reviewer_binding(reviewer_binding(account), account))
+        for account in onboarding.service_accounts
+    ]
+    rest = [
+        each
         for each in reversed(made)
         if each.key.kind != _NAMESPACE and each.key.name not in workloads
-    )
+    ]
+    return tuple({each.key: Gone(each, tuple(after)) for each in (*own, *rest)}.values())
 
 
 def _read_policies(onboarding: Onboarding) -> tuple[str, str]:

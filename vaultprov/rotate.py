@@ -35,7 +35,7 @@ from vaultprov.usage import check_cluster, shared_reviewer
 from vaultprov.vault.jwt_auth import JwtConfig
 from vaultprov.vault.kubernetes import AuthConfig, token_right
 from vaultprov.vault.marker import Marker, find_mount, marker_of
-from vaultprov.verify import Check, prove, workload_token
+from vaultprov.verify import Check, audience_of, prove, workload_token
 
 _NEXT = "-next"
 _VALID = 15.0  # seconds until an API server takes a token that it has just made
@@ -226,8 +226,7 @@ class _Rotation:
     def _proved(self) -> tuple[Check, ...]:
         onboarding, names = self.request.onboarding, self._names
         role = self.io.vault.read(joined("auth", names.auth_mount, "role", names.role)) or {}
-        audience = str(role.get("audience") or onboarding.audience)
-        return prove(onboarding, audience, self.io, self.budget, fresh=True)
+        return prove(onboarding, audience_of(role, onboarding), self.io, self.budget, fresh=True)
 
     def _review(self, token: Secret, pem: str) -> None:
         """Asks the API server with the new token, as Vault will.

@@ -13,23 +13,21 @@ from dataclasses import replace
 
 from vaultprov import part as parts
 from vaultprov.apply import OnEvent, observe
-from vaultprov.desired import Target, cluster_identity, onboarding_resources
+from vaultprov.desired import Target, onboarding_resources
 from vaultprov.doctor.network import Network
 from vaultprov.doctor.world import World
 from vaultprov.errors import Error, Refused
-from vaultprov.model import Onboarding, Only
+from vaultprov.model import Onboarding, Only, is_dns_label
 from vaultprov.names import Names
 from vaultprov.part import Change, carry_out
 from vaultprov.removal import Gone
 from vaultprov.resource import Io, Resource, State
 from vaultprov.retry import Budget
 from vaultprov.run import OnPlan, Outcome, Request, servers, world_of
-from vaultprov.usage import check_cluster
 from vaultprov.vault.auth_mount import AuthMount
 from vaultprov.vault.identity import Group, GroupAlias
 from vaultprov.vault.jwt_auth import JwtConfig, JwtRole
 from vaultprov.vault.kubernetes import AuthConfig, Role
-from vaultprov.vault.marker import find_mount
 from vaultprov.vault.policy import Policy
 
 
@@ -50,10 +48,14 @@ def onboard(
     """
 
     def change(world: World) -> Change:
-        part = parts.of(request.onboarding, namespaces)
-        role = parts.role_of(part)
-        has = _namespaces(observe((role,), io, budget)[role.key])
-        whole = parts.of(request.onboarding, sorted(has | set(namespaces)))
+        team = request.onboarding
+        role = parts.role_of(parts.of(team, namespaces))
+        state = observe((role,), io, budget)[role.key]
+        _check_ours(team, role, state)
+        if state:  # people may have chosen another audience for the role
+            team = replace(team, audience=state.attrs["audience"] or team.audience)
+        part = parts.of(team, namespaces)
+        whole = parts.of(team, sorted(_namespaces(state) | set(namespaces)))
         wanted = (*_in_vault(whole), *parts.in_cluster(part, role, world))
         return Change(part, role, wanted, add=True)
 
@@ -79,7 +81,11 @@ def offboard(
     def change(world: World) -> Change:
         team = request.onboarding
         role = parts.role_of(parts.of(team, namespaces) if namespaces else team)
-        has = _namespaces(observe((role,), io, budget)[role.key])
+        state = observe((role,), io, budget)[role.key]
+        _check_ours(team, role, state)
+        if state and namespaces:
+            parts.check_leaving(role.key, state.attrs["namespaces"])
+        has = _namespaces(state)
         leaving = list(namespaces) or sorted(has | _with_stores(world, role.mount, role.name))
         staying = sorted(has - set(leaving))
         if not leaving:  # half of it was removed before
@@ -111,7 +117,7 @@ def _carried_out(
     started = time.monotonic()
     outcome = Outcome(request, servers(request, io), write=True)
     try:
-        _check_onboarded(request.onboarding, io, budget)
+        parts.check_onboarded(request.onboarding, io, budget)
         world = world_of(request, io, network)
         outcome = carry_out(
             change(world), outcome, io, budget, world=world, on_plan=on_plan, on_event=on_event
@@ -121,17 +127,18 @@ def _carried_out(
     return replace(outcome, seconds=time.monotonic() - started)
 
 
-def _check_onboarded(onboarding: Onboarding, io: Io, budget: Budget) -> None:
-    """Raises Refused if the cluster has no mount yet, or this context is another cluster."""
-    mount = Names.of(onboarding).auth_mount
-    if find_mount(io, mount) is None:
-        raise Refused(
-            f"auth/{mount} does not exist: the cluster is not onboarded",
-            hint=f"vaultprov onboard --env {onboarding.env} --cluster {onboarding.cluster}",
-        )
-    identity = observe((cluster_identity(),), io, budget)
-    uid = next(str(state.attrs["uid"]) for state in identity.values() if state)
-    check_cluster(onboarding, io, uid)
+def _check_ours(team: Onboarding, role: parts.AnyRole, state: State | None) -> None:
+    """Raises Refused if a role of the team's name gives something else: it was made by others.
+
+    Roles carry no marker; what a team's role gives is the team's policy.
+    """
+    if state is None or Names.of(team).read_policy in state.fields["token_policies"]:
+        return
+    given = ", ".join(sorted(state.fields["token_policies"])) or "no policy"
+    raise Refused(
+        f"refused, nothing was written: {role.key} gives {given}, so it is no role of a team's",
+        hint="--set names.team_role=team-{team}, or another group",
+    )
 
 
 def _in_vault(part: Onboarding) -> list[Resource]:
@@ -147,8 +154,8 @@ def _policies(part: Onboarding) -> tuple[tuple[Resource, ...], tuple[str, ...]]:
 
 
 def _namespaces(role: State | None) -> set[str]:
-    """Whom the role lets in; patterns have no policy of ours."""
-    return {each for each in role.attrs["namespaces"] if "*" not in each} if role else set()
+    """Whom the role lets in; patterns, and what cannot be a namespace, have no policy of ours."""
+    return {each for each in role.attrs["namespaces"] if is_dns_label(each)} if role else set()
 
 
 def _with_stores(world: World, mount: str, role: str) -> set[str]:

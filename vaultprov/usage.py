@@ -27,11 +27,14 @@ class Shared:
 
     twins: other auth mounts of the very same cluster, which need its accounts and stores.
     reviewed: whether one of them needs the reviewer, too; a JWT mount needs none.
+    namesakes: mounts of this environment and cluster in another reviewer mode, whose roles give the
+    cluster's own policy, too.
     """
 
     environment: str = ""
     twins: tuple[str, ...] = ()
     reviewed: bool = False
+    namesakes: tuple[str, ...] = ()
 
 
 def shared(onboarding: Onboarding, io: Io, cluster_uid: str | None) -> Shared:
@@ -45,10 +48,18 @@ def shared(onboarding: Onboarding, io: Io, cluster_uid: str | None) -> Shared:
         if each.facts.get("environment") == onboarding.env
     )
     twins = _of_cluster(others, cluster_uid)
+    namesakes = tuple(path.strip("/") for path, each in others.items() if is_of(onboarding, each))
     if same:
         reason = f"used by {_some(same)}, too: policies and groups of environment {onboarding.env}"
-        return Shared(reason, twins, _is_reviewed(twins, io))
-    return Shared(_other_users(names, io, ours), twins, _is_reviewed(twins, io))
+    else:
+        reason = _other_users(names, io, ours)
+    return Shared(reason, twins, _is_reviewed(twins, io), namesakes)
+
+
+def is_of(onboarding: Onboarding, marker: Marker) -> bool:
+    """Whether a marker is of this very onboarding, in another reviewer mode."""
+    named = (marker.facts.get("environment"), marker.facts.get("cluster"))
+    return named == (onboarding.env, onboarding.cluster)
 
 
 def _is_reviewed(mounts: Iterable[str], io: Io) -> bool:

@@ -7,10 +7,11 @@ paths asked for hold none.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
+from typing import Any
 
 from vaultprov.errors import ConfigError, Denied, Error, LoginFailed, Rejected
 from vaultprov.jwt import claims
@@ -117,6 +118,15 @@ def reads(
     ]
 
 
+def audience_of(role: Mapping[str, Any], onboarding: Onboarding) -> str:
+    """What a token for a role is to be for. role: as Vault has it, of either method.
+
+    An audience that people chose is left alone, and tokens are asked for with it.
+    """
+    bound = role.get("audience") or min(role.get("bound_audiences") or (), default="")
+    return str(bound) or onboarding.audience
+
+
 def check(title: str, *, ok: bool, trouble: str, hint: str, detail: str = "") -> Check:
     return Check(title, ok=True, detail=detail) if ok else Check(title, ok, trouble, hint)
 
@@ -156,9 +166,10 @@ def revoked(session: VaultPort) -> Iterator[None]:
 def credentials(onboarding: Onboarding, io: Io) -> dict[str, Secret]:
     """What the workloads would log in with, by who they are, as far as it can be had."""
     found = {}
+    own = onboarding.reviewer.mode is ReviewerMode.CLIENT
     for account in onboarding.service_accounts if io.has_kube() else ():
         try:
-            token = workload_token(account, onboarding.audience, io, also_for_api=False)
+            token = workload_token(account, onboarding.audience, io, also_for_api=own)
         except (Denied, Rejected):
             continue  # there is no such account any more, or it is not ours to ask for
         found[str(account)] = token

@@ -19,7 +19,7 @@ from vaultprov.names import Names, joined
 from vaultprov.redact import Secret
 from vaultprov.resource import Io, VaultPort
 from vaultprov.retry import Budget
-from vaultprov.verify import Check, check, reads, revoked, workload_token
+from vaultprov.verify import Check, audience_of, check, reads, revoked, workload_token
 
 _PROBE = "vaultprov-proof"  # a key that nobody has
 _NO_VERSION = 2**31 - 1  # no secret has so many versions
@@ -48,8 +48,7 @@ class Login:
 
     @property
     def audience(self) -> str:
-        bound = self.role.get("audience") or min(self.role.get("bound_audiences") or (), default="")
-        return str(bound) or self.onboarding.audience
+        return audience_of(self.role, self.onboarding)
 
     @property
     def by_keys(self) -> bool:

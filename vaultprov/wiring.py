@@ -28,7 +28,19 @@ from vaultprov.settings import BY_KEY
 
 Values = Mapping[str, sites.Sourced]
 # Commands that write no auth config, so that nobody has to say how Vault reaches the API server.
-_WITHOUT_CONFIG = ("verify", "offboard", "access", "policy diff", "policy test", "import")
+_WITHOUT_CONFIG = (
+    "verify",
+    "offboard",
+    "access",
+    "policy diff",
+    "policy test",
+    "import",
+    "namespace add",
+    "namespace remove",
+    "namespace list",
+    "team onboard",
+    "team offboard",
+)
 _SITE = "site"  # stands for environment and cluster where a command is about neither
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import threading
 
 import pytest
@@ -144,3 +145,31 @@ def test_what_was_written_is_told_though_the_run_fails_after_it(teams: Clinic) -
     assert done.code == 1
     assert any(step["status"] in ("written", "failed") for step in done.document["steps"])
     assert done.document["changed"] is True
+
+
+def test_a_context_that_is_another_cluster_is_refused(teams: Clinic) -> None:
+    """Else its role would be widened, and stores of this cluster would log in there."""
+    mount = teams.read("sys/auth")["smaug-k8s/"]
+    other = re.sub(r"cluster-uid=\S+", "cluster-uid=another", mount["description"])
+    teams.write("sys/auth/smaug-k8s/tune", description=other)
+    for verb in (["add", "team-a"], ["remove", "team-a", "--yes"], ["list"]):
+        refused = namespace(teams, *verb)
+        assert refused.code == 6, refused.out
+        assert "another" in refused.err
+    assert bound(teams) == {"external-secrets"}
+
+
+def test_the_namespace_that_the_clusters_own_store_logs_in_from_stays(teams: Clinic) -> None:
+    assert namespace(teams, "add", "team-a").code == 0
+    refused = namespace(teams, "remove", "external-secrets", "--yes")
+    assert refused.code == 6
+    assert "ClusterSecretStore vault logs in from external-secrets/vault-secret-fetcher" in (
+        refused.err
+    )
+    assert bound(teams) == {"external-secrets", "team-a"}
+
+
+def test_an_audience_that_people_chose_is_asked_for(teams: Clinic) -> None:
+    teams.role(audience="theirs")
+    assert namespace(teams, "add", "team-a").code == 0
+    assert teams.condition(TEAM)["status"] == "True"

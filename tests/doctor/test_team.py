@@ -169,7 +169,7 @@ def test_a_group_that_is_no_name_for_a_policy_is_refused(spaces: Clinic) -> None
     assert "'a/b'" in refused.err
 
 
-@pytest.mark.parametrize("group", ["moc-ops", "vault-admins-moc"])
+@pytest.mark.parametrize("group", ["moc-ops", "vault-admins-moc", "Vault-Admins-moc"])
 def test_a_group_of_the_clusters_own_name_is_refused(spaces: Clinic, group: str) -> None:
     """It would be given the cluster's own role, or share the administrators' group."""
     before = spaces.read("auth/smaug-k8s/role/moc-ops")
@@ -177,3 +177,62 @@ def test_a_group_of_the_clusters_own_name_is_refused(spaces: Clinic, group: str)
     assert refused.code == 2
     assert "the cluster's own role or group" in refused.err
     assert spaces.read("auth/smaug-k8s/role/moc-ops") == before
+
+
+def test_a_role_of_the_teams_name_that_others_made_is_no_teams(spaces: Clinic) -> None:
+    """Roles carry no marker: what a team's role gives is the team's own policy."""
+    made = {
+        "bound_service_account_names": "ci",
+        "bound_service_account_namespaces": "hoard",
+        "token_policies": "ci-admin",
+    }
+    spaces.write(ROLE, **made)
+    before = spaces.read(ROLE)
+    for words in (["onboard", "--namespace", "lair"], ["offboard", "--yes"]):
+        refused = team(spaces, *words)
+        assert refused.code == 6, refused.out
+        assert "ci-admin" in refused.err
+        assert spaces.read(ROLE) == before
+    assert spaces.find(f"sys/policies/acl/{PEOPLE}") is None
+
+
+def test_one_team_does_not_take_anothers_namespace(spaces: Clinic) -> None:
+    onboarded(spaces, "lair")
+    for taking in (
+        ("team onboard", "--group", "orcs", "--namespace", "lair"),
+        ("namespace add", "lair"),
+    ):
+        refused = spaces.run(*taking)
+        assert refused.code == 6, refused.out
+        assert "SecretStore lair/vault logs in at auth/smaug-k8s as dragons" in refused.err
+    assert spaces.find("auth/smaug-k8s/role/orcs") is None
+
+
+def test_a_namespace_is_not_taken_from_a_role_that_a_pattern_lets_in(spaces: Clinic) -> None:
+    onboarded(spaces, "lair")
+    role = spaces.read(ROLE)
+    spaces.write(ROLE, **{**role, "bound_service_account_namespaces": ["lair", "la*"]})
+    refused = team(spaces, "offboard", "--namespace", "lair", "--yes")
+    assert refused.code == 6
+    assert "la*" in refused.err
+    assert not spaces.absent(account("lair"))
+
+
+def test_the_alias_of_a_group_that_stays_stays(spaces: Clinic) -> None:
+    """It lets people in, whoever made the group."""
+    spaces.write("identity/group", name="sre", type="external")
+    group = spaces.read("identity/group/name/sre")
+    accessor = spaces.read("sys/auth")["oidc/"]["accessor"]
+    spaces.write("identity/group-alias", name="sre", mount_accessor=accessor,
+                 canonical_id=group["id"])  # fmt: skip
+    done = spaces.run("team offboard", "--group", "sre", "--yes")
+    assert done.code == 0, done.out + done.err
+    assert "kept: vault/group/sre" in done.out
+    assert spaces.read("identity/group/name/sre")["alias"]["name"] == "sre"
+
+
+def test_an_audience_that_people_chose_is_asked_for(spaces: Clinic) -> None:
+    onboarded(spaces, "lair")
+    spaces.write(ROLE, **{**spaces.read(ROLE), "audience": "theirs"})
+    onboarded(spaces, "lair", "hoard")
+    assert spaces.condition(store("hoard"))["status"] == "True"

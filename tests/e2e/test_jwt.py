@@ -121,6 +121,48 @@ def test_the_mode_is_changed_both_ways_without_a_failed_login(onboarded: Lab) ->
     assert logs_in(onboarded, "smaug-k8s")
 
 
+def test_the_clusters_own_policy_stays_with_the_mount_that_is_left(site: Lab) -> None:
+    """Both modes' roles give it: taking the old mount away would take everybody's access."""
+    site.site({"scope": "cluster"})
+    assert site.onboard().code == 0
+    mode(site, "jwt")
+    assert site.onboard().code == 0
+    done = site.run("offboard", *WHO, "--reviewer", "secret", "--yes")
+    assert done.code == 0, done.out + done.err
+    assert "kept: policy moc-smaug-kv-r, which auth/smaug-jwt gives, too" in done.out
+    assert site.run("verify", *WHO).code == 0
+    assert site.run("offboard", *WHO, "--yes").code == 0
+    assert "moc-smaug-kv-r" not in site.vault.sys.list_acl_policies()["data"]["keys"]
+
+
+def test_workloads_that_reviewed_themselves_do_so_no_more(site: Lab) -> None:
+    """What is printed after mode client was left takes their rights to the API server, too."""
+    mode(site, "client")
+    assert site.onboard().code == 0
+    bindings = "/apis/rbac.authorization.k8s.io/v1/clusterrolebindings"
+    binding = f"{bindings}/{site.workload_namespace}-vault-secret-fetcher-tokenreview"
+    assert kubernetes(site, "GET", binding) is not None
+    mode(site, "jwt")
+    left = site.onboard()
+    assert left.code == 0
+    command = next(line for line in left.out.splitlines() if "vaultprov offboard" in line)
+    words = command.partition("vaultprov ")[2].split()
+    assert site.run(*words, "--yes").code == 0
+    assert kubernetes(site, "GET", binding) is None
+    assert logs_in(site)
+
+
+def test_an_audience_that_people_chose_is_asked_for_in_a_rotation(by_keys: Lab) -> None:
+    (stale,) = public_keys([STALE])
+    by_keys.vault.write_data(ROLE, data={**vault_read(by_keys, ROLE), "bound_audiences": ["own"]})
+    assert by_keys.run("rotate", *WHO).code == 0
+    config = {"jwt_validation_pubkeys": [stale.pem], "jwt_supported_algs": ["ES256"]}
+    by_keys.vault.write_data(CONFIG, data=config)
+    done = by_keys.run("rotate", *WHO)
+    assert done.code == 0, done.out + done.err
+    assert sorted(vault_read(by_keys, CONFIG)["jwt_validation_pubkeys"]) == published(by_keys)
+
+
 def test_without_the_cluster_the_keys_come_from_a_file(by_keys: Lab) -> None:
     """The output of `kubectl get --raw /openid/v1/jwks`; what is stored is not lost."""
     file = by_keys.folder / "jwks.json"

@@ -194,6 +194,7 @@ class JwtAuth(_Auth):
         "oidc_client_id": "",
         "oidc_discovery_ca_pem": "",
         "oidc_discovery_url": "",
+        "override_allowed_server_names": [],
         "provider_config": {},
     }
     _ROLE: ClassVar[Data] = {

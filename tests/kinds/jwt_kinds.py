@@ -44,8 +44,9 @@ def _fetched(w: World) -> Resources:
 def _config_by_hand(w: World, **change: Any) -> None:
     """Somebody writes the whole config."""
     found = w.find(f"auth/{w.mount}/config")
-    names = ("jwt_validation_pubkeys", "jwks_url", "jwks_ca_pem", "bound_issuer", "default_role")
-    kept = {name: found[name] for name in (*names, "jwt_supported_algs") if found.get(name)}
+    names = ("jwt_validation_pubkeys", "jwks_url", "jwks_ca_pem", "bound_issuer", "default_role",
+             "jwt_supported_algs", "override_allowed_server_names")  # fmt: skip
+    kept = {name: found[name] for name in names if found.get(name)}
     w.send(f"auth/{w.mount}/config", {**kept, **change})
 
 
@@ -66,7 +67,15 @@ _CONFIG_EDITS = (
     Edit("bound_issuer", _configured(bound_issuer=""), how="erased"),
     Edit("jwt_supported_algs", _configured(jwt_supported_algs=["RS512"])),
 )
+_VAULTS = {"jwks_pairs": "OpenBao has no such field"}
 _CONFIG_OTHERS = (
+    Other(
+        "names that a certificate may have",
+        _configured(override_allowed_server_names=["a.example"]),
+        lambda w: (
+            w.find(f"auth/{w.mount}/config")["override_allowed_server_names"] == ["a.example"]
+        ),
+    ),
     Other(
         "a default role",
         _configured(default_role="theirs"),
@@ -85,7 +94,7 @@ JWT_CONFIG = Kind(
         Edit("jwks_url", _to_url, also=("jwt_validation_pubkeys",)),
         Edit("oidc_discovery_url", _to_discovery, also=("jwt_validation_pubkeys",)),
     ),
-    fixed={"jwks_ca_pem": "Vault takes one with a URL only: see the next kind"},
+    fixed={"jwks_ca_pem": "Vault takes one with a URL only: see the next kind", **_VAULTS},
     others=(
         *_CONFIG_OTHERS,
         Other("line breaks of a key", lambda w: _one_key(w, *_with_spaces(w))),
@@ -117,6 +126,7 @@ JWT_CONFIG_BY_URL = Kind(
             also=("jwks_url", "jwks_ca_pem"),
         ),
     ),
+    fixed=_VAULTS,
     others=_CONFIG_OTHERS,
     removal=Removal.NOTHING_TO_DO,
 )

@@ -38,6 +38,16 @@ from vaultprov.vault.marker import find_mount, marker_of
 _SUBJECT = "system:serviceaccount:"
 
 
+# A write without them empties them.
+_NOT_OURS = (
+    "default_role",
+    "namespace_in_state",
+    "override_allowed_server_names",
+    "provider_config",
+    "unsupported_critical_cert_extensions",
+)
+
+
 @dataclass(frozen=True, slots=True)
 class JwtConfig:
     """With which keys Vault checks the tokens of one cluster.
@@ -69,6 +79,7 @@ class JwtConfig:
             "jwt_validation_pubkeys": None if by_url else self.keys,
             "jwks_url": self.jwks_url or None,
             "jwks_ca_pem": known_certificates(self.ca_pem) or None if by_url else None,
+            "jwks_pairs": None,
             "oidc_discovery_url": None,
             "jwt_supported_algs": self.algorithms,
         }
@@ -85,12 +96,14 @@ class JwtConfig:
             "jwt_validation_pubkeys": frozenset(PublicKey.of_pem(pem) for pem in pems) or None,
             "jwks_url": found.get("jwks_url") or None,
             "jwks_ca_pem": known_certificates(str(found.get("jwks_ca_pem") or "")) or None,
+            # Vault's alone, and a source of keys (vault-plugin-auth-jwt `path_config.go`).
+            "jwks_pairs": str(found.get("jwks_pairs") or "") or None,
             "oidc_discovery_url": found.get("oidc_discovery_url") or None,
             # Vault's own default, as its library has it (cap/jwt `jwt.go`).
             "jwt_supported_algs": frozenset(found.get("jwt_supported_algs") or ("RS256",)),
             "bound_issuer": found.get("bound_issuer") or None,
         }
-        attrs = {"default_role": found.get("default_role") or ""}
+        attrs = {"raw": {name: found[name] for name in _NOT_OURS if found.get(name)}}
         return State(fields, attrs, None, self._guards(io))
 
     def _guards(self, io: Io) -> dict[str, Foreign]:
@@ -107,9 +120,9 @@ class JwtConfig:
 
     def write(self, io: Io, target: Fields, found: State | None) -> None:
         payload: dict[str, Any] = {
+            **(found.attrs["raw"] if found else {}),
             "jwt_supported_algs": sorted(target["jwt_supported_algs"]),
             "bound_issuer": self._issuer(target, found) or "",
-            "default_role": found.attrs["default_role"] if found else "",
         }
         if self.jwks_url:
             payload |= {"jwks_url": self.jwks_url, "jwks_ca_pem": self.ca_pem}
