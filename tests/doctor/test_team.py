@@ -236,3 +236,14 @@ def test_an_audience_that_people_chose_is_asked_for(spaces: Clinic) -> None:
     spaces.write(ROLE, **{**spaces.read(ROLE), "audience": "theirs"})
     onboarded(spaces, "lair", "hoard")
     assert spaces.condition(store("hoard"))["status"] == "True"
+
+
+def test_a_policy_of_another_clusters_team_is_not_overwritten(spaces: Clinic) -> None:
+    """Names are joined by hyphens: team `db` of `infra-dev` is named as `dev-db` of `infra`."""
+    rule = 'path "k8s_secrets/data/moc/smaug-b/lair/*" {\n capabilities = ["read"]\n}\n'
+    text = f"# managed by vaultprov\n{rule}"
+    spaces.write("sys/policies/acl/moc-smaug-b-c-kv-r", policy=text)
+    refused = spaces.run("team onboard", "--group", "b-c", "--namespace", "lair")
+    assert refused.code == 6, refused.out
+    assert "k8s_secrets/data/moc/smaug-b/lair/*" in refused.err
+    assert spaces.read("sys/policies/acl/moc-smaug-b-c-kv-r")["policy"] == text
