@@ -28,6 +28,7 @@ from vaultprov.vault.auth_mount import AuthMount
 from vaultprov.vault.identity import Group, GroupAlias
 from vaultprov.vault.jwt_auth import JwtConfig, JwtRole
 from vaultprov.vault.kubernetes import AuthConfig, Role
+from vaultprov.vault.marker import find_mount
 from vaultprov.vault.policy import Policy
 
 
@@ -49,6 +50,7 @@ def onboard(
 
     def change(world: World) -> Change:
         team = request.onboarding
+        parts.check_onboarded(team, io, budget)
         role = parts.role_of(parts.of(team, namespaces))
         state = observe((role,), io, budget)[role.key]
         _check_ours(team, role, state)
@@ -82,6 +84,8 @@ def offboard(
 
     def change(world: World) -> Change:
         team = request.onboarding
+        if find_mount(io, Names.of(team).auth_mount) is not None:  # else people's half is left
+            parts.check_onboarded(team, io, budget)
         role = parts.role_of(parts.of(team, namespaces) if namespaces else team)
         state = observe((role,), io, budget)[role.key]
         _check_ours(team, role, state)
@@ -119,7 +123,6 @@ def _carried_out(
     started = time.monotonic()
     outcome = Outcome(request, servers(request, io), write=True)
     try:
-        parts.check_onboarded(request.onboarding, io, budget)
         world = world_of(request, io, network)
         outcome = carry_out(
             change(world), outcome, io, budget, world=world, on_plan=on_plan, on_event=on_event

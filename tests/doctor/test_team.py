@@ -156,6 +156,16 @@ def test_offboarding_the_cluster_tells_of_the_team_and_takes_its_stores(spaces: 
     assert spaces.absent(account("lair"))
 
 
+def test_what_a_team_has_left_after_its_cluster_goes_can_be_taken(spaces: Clinic) -> None:
+    onboarded(spaces, "lair")
+    assert spaces.run("offboard", "--yes").code == 0
+    assert spaces.find("identity/group/name/dragons") is not None
+    done = team(spaces, "offboard", "--yes")
+    assert done.code == 0, done.out + done.err
+    for path in ("identity/group/name/dragons", f"sys/policies/acl/{PEOPLE}"):
+        assert spaces.find(path) is None, path
+
+
 def test_a_cluster_that_is_not_onboarded_has_no_teams(spaces: Clinic) -> None:
     assert spaces.run("offboard", "--yes").code == 0
     refused = team(spaces, "onboard", "--namespace", "lair")
