@@ -21,7 +21,7 @@ from tests.e2e.worlds import (
 )
 from vaultprov.devenv.kube_api import serve
 from vaultprov.devenv.kubeconfig import write_kubeconfig
-from vaultprov.devenv.proxy import Fault
+from vaultprov.devenv.proxy import Exchange, Fault
 
 COMMAND = ("offboard", "--env", "moc", "--cluster", "smaug")
 REMOVALS = 10  # writes of an undisturbed run, which the first test keeps true
@@ -212,3 +212,17 @@ def test_a_lost_answer_is_made_up_for(onboarded: Lab, number: int) -> None:
         assert strike.struck
     assert done.code == 0, done.out + done.err
     assert left(onboarded) == {}
+
+
+def test_what_was_removed_is_told_though_the_proof_could_not_be_had(onboarded: Lab) -> None:
+    """Vault goes away between the two: changed is changed."""
+
+    def no_logins(exchange: Exchange) -> Fault | None:
+        return Fault.status(503, "{}") if exchange.path == "/v1/auth/smaug-k8s/login" else None
+
+    with watched(onboarded, vault_fault=no_logins) as desk:
+        done = offboard(desk.lab, "--output", "json")
+    assert done.code != 0
+    assert done.document["error"] is not None
+    assert done.document["changed"] is True
+    assert {s["status"] for s in done.document["steps"] if s["action"] == "delete"} == {"written"}
