@@ -129,7 +129,7 @@ def execute(
         observed, found = _observed(resources, world, io, budget)
         more = (
             cluster_side_resources(
-                with_api_audience(request.onboarding, world),
+                with_api_audience(_asking(request.onboarding, observed), world),
                 found.version,
                 found.decisions,
                 request.only,
@@ -172,6 +172,14 @@ def execute(
     except Error as error:
         outcome = replace(outcome, error=error)
     return replace(outcome, seconds=time.monotonic() - started)
+
+
+def _asking(onboarding: Onboarding, states: Observed) -> Onboarding:
+    """With the audience that people chose for the role: nobody gets in with another one."""
+    names = Names.of(onboarding)
+    role = states.get(Key("vault/role", joined(names.auth_mount, names.role)))
+    audience = (role.attrs["audience"] if role else "") or onboarding.audience
+    return replace(onboarding, audience=audience)
 
 
 def proves(request: Request) -> bool:
@@ -285,13 +293,10 @@ def _unproven(step: Step) -> Result:
 
 def _proved(outcome: Outcome, states: Observed, io: Io, budget: Budget) -> Outcome:
     """With the proof; an error on the way to it leaves what was written in the outcome."""
-    onboarding = outcome.request.onboarding
-    names = Names.of(onboarding)
-    role = states.get(Key("vault/role", joined(names.auth_mount, names.role)))
-    audience = (role.attrs["audience"] if role else "") or onboarding.audience
+    onboarding = _asking(outcome.request.onboarding, states)
     fresh = any(result.status is Status.WRITTEN for result in outcome.results)
     try:
-        checks = prove(onboarding, audience, io, budget, fresh=fresh)
+        checks = prove(onboarding, onboarding.audience, io, budget, fresh=fresh)
     except Error as error:
         return replace(outcome, error=error)
     outcome = replace(outcome, checks=checks)

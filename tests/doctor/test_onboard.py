@@ -45,6 +45,15 @@ def test_the_store_is_made_and_ready(bare: Clinic) -> None:
     assert document["root"] is None, dumped(document)
 
 
+def test_the_store_asks_for_the_audience_that_people_chose_for_the_role(bare: Clinic) -> None:
+    """It is left alone on the role, so that nobody gets in with another one."""
+    bare.role(audience="theirs")
+    done = bare.run("onboard", "--output", "json")
+    assert done.code == 0, done.out + done.err
+    assert bare.condition(STORE)["status"] == "True"
+    assert bare.run("onboard", "--output", "json").document["changed"] is False
+
+
 def test_where_policies_isolate_the_way_is_opened(bare: Clinic) -> None:
     """DENY before, ALLOW after, by doctor's evaluation; and nothing else is opened."""
     default_deny(bare)
