@@ -185,6 +185,8 @@ def test_what_may_not_be_looked_at_is_not_nobody(onboarded: Lab) -> None:
     refused = onboarded.having(VAULT_TOKEN=none["auth"]["client_token"]).run("access", *WHO, "x")
     assert refused.code == 3
     assert "sys/policies/acl" in refused.err
+    assert "vaultprov-provisioner is enough for clusters" in refused.err
+    assert "not for offboard, team, access, policy test and import" in refused.err
 
 
 def test_what_the_default_policy_grants_everybody_has(onboarded: Lab) -> None:

@@ -293,8 +293,9 @@ def _denied(where: str, messages: tuple[str, ...]) -> Denied:
     if any("invalid token" in message or "bad token" in message for message in messages):
         return Denied(f"{where}: the token is not valid", hint="vault login")
     return Denied(
-        f"{where}: permission denied (policy vaultprov-provisioner allows it for clusters that the "
-        "site file had when bootstrap wrote it)",
+        f"{where}: permission denied (policy vaultprov-provisioner is enough for clusters that the "
+        "site file had when bootstrap wrote it, but not for offboard, team, access, policy test "
+        "and import)",
         hint="vault token lookup",
     )
 
