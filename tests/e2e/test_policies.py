@@ -54,6 +54,8 @@ def test_a_policy_of_others_is_told_as_such(onboarded: Lab) -> None:
     told = policy(onboarded, "diff", "--output", "json").document
     reasons = {step["key"]: step["reason"] for step in told["steps"]}
     assert "written by somebody else" in reasons[f"vault/policy/{READ}"]
+    assert told["changed"] is True
+    assert policy(onboarded, "diff", "--detailed-exitcode").code == 5
 
 
 def test_vault_grants_what_is_promised(onboarded: Lab) -> None:
