@@ -6,7 +6,8 @@ everybody who is given policies. What may not be looked at is told, because unkn
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+import re
+from collections.abc import Callable, Collection, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any
@@ -14,11 +15,15 @@ from typing import Any
 from vaultprov.errors import ConfigError, Denied
 from vaultprov.model import Onboarding, vault_path
 from vaultprov.names import joined
+from vaultprov.plan import covers
 from vaultprov.resource import Io
-from vaultprov.vault.acl import granted, matches
+from vaultprov.retry import Budget
+from vaultprov.vault.acl import granted
 from vaultprov.vault.hcl import HclError, meaning
 
 _WORKERS = 12
+_CONFIG = "config"  # of a method that gives policies to everybody who logs in
+_TEMPLATE, _ANYTHING = re.compile(r"\{\{.*?\}\}"), "\0"
 _WRITING = ("create", "update", "patch", "delete")
 Rules = Mapping[str, str]
 Found = Mapping[str, Any]
@@ -51,6 +56,17 @@ class Access:
     unknown: tuple[str, ...] = ()
 
 
+@dataclass(frozen=True, slots=True)
+class _Given:
+    """Somebody who is given policies. any_of: one takes of them what one likes, and no `deny`."""
+
+    kind: str
+    name: str
+    who: str
+    policies: frozenset[str]
+    any_of: bool = False
+
+
 def secret_path(onboarding: Onboarding, given: str) -> str:
     """The path of Vault's API for a secret: below the mount, the environment, or the cluster.
 
@@ -69,45 +85,43 @@ def secret_path(onboarding: Onboarding, given: str) -> str:
     return joined(mount, "data", onboarding.env, onboarding.cluster, path)
 
 
-def access(onboarding: Onboarding, given: str, io: Io) -> Access:
+def access(onboarding: Onboarding, given: str, io: Io, budget: Budget) -> Access:
     """Looks at every policy and everybody who has some. Raises Denied without the policies."""
-    look = _Look(io)
+    look = _Look(io, budget)
     path = secret_path(onboarding, given)
-    policies = look.policies(path)
+    rules = look.policies(path)
     holders = [
         holder
-        for kind, name, who, held in look.holders()
-        if (holder := _holder(kind, name, who, held, policies, path)) is not None
+        for each in look.holders(rules.keys())
+        if (holder := _holder(each, rules, path)) is not None
     ]
     return Access(path, tuple(sorted(holders, key=lambda h: (h.kind, h.name))), tuple(look.unknown))
 
 
-def _holder(
-    kind: str, name: str, who: str, held: set[str], policies: Mapping[str, Rules], path: str
-) -> Holder | None:
+def _holder(given: _Given, rules: Mapping[str, Rules], path: str) -> Holder | None:
     """With all its policies together: a `deny` of one of them beats the others."""
-    if "root" in held:
-        return Holder(kind, name, who, ("read", "write"), ("root",))
-    mine = {each: policies[each] for each in sorted(held) if each in policies}
-    has = granted(mine.values(), path)
+    if "root" in given.policies:
+        return Holder(given.kind, given.name, given.who, ("read", "write"), ("root",))
+    mine = {each: rules[each] for each in sorted(given.policies) if each in rules}
+    together = [[each] for each in mine.values()] if given.any_of else [[*mine.values()]]
+    has = {capability for each in together for capability in granted(each, path)}
     may = [word for word, any_of in (("read", ("read",)), ("write", _WRITING)) if has & {*any_of}]
     if not may:
         return None
-    deciding = tuple(each for each, rules in mine.items() if granted([rules], path))
-    return Holder(kind, name, who, tuple(may), deciding)
+    deciding = tuple(each for each, its in mine.items() if granted([its], path))
+    return Holder(given.kind, given.name, given.who, tuple(may), deciding)
 
 
 class _Look:
     """What is read of Vault. unknown: what could not be."""
 
-    def __init__(self, io: Io) -> None:
-        self._io = io
+    def __init__(self, io: Io, budget: Budget) -> None:
+        self._io, self._budget = io, budget
         self.unknown: list[str] = []
 
     def policies(self, path: str) -> dict[str, Rules]:
         """The rules of every policy. Raises Denied if they may not be listed."""
-        listed = self._io.vault.list("sys/policies/acl") or {}
-        names = [str(name) for name in listed.get("keys") or () if name != "root"]
+        names = [name for name in self._names("sys/policies/acl") if name != "root"]
         texts = self._read([joined("sys/policies/acl", name) for name in names])
         rules: dict[str, Rules] = {}
         for name in names:
@@ -123,63 +137,120 @@ class _Look:
                 )
         return rules
 
-    def holders(self) -> Iterator[tuple[str, str, str, set[str]]]:
-        """Kind, name, whom it lets in, and policies of everybody who is given some."""
+    def holders(self, policies: Collection[str]) -> Iterator[_Given]:
+        """Everybody who is given some. policies: the names of all that there are."""
         for mount, entry in self._io.listing("sys/auth").items():
-            kind = entry.get("type", "") if isinstance(entry, Mapping) else ""
+            kind = str(entry.get("type", "")) if isinstance(entry, Mapping) else ""
+            kind = "token" if kind == "ns_token" else kind  # as it is called in a namespace
+            if kind not in _HOLDERS:
+                self.unknown.append(
+                    f"whom {joined('auth', mount)} lets in: logins of kind {kind} are not looked at"
+                )
             for folder, what, told in _HOLDERS.get(kind, ()):
                 root = joined("auth", mount, folder)
-                for path, found in self._all(root).items():
-                    yield f"{kind} {what}", path.removeprefix("auth/"), told(found), _held(found)
-        for path, found in self._all("identity/group/id").items():
-            name = str(found.get("name") or path)
-            yield f"{found.get('type') or ''} group".strip(), name, _of_group(found), _only(found)
+                for path, found in (self._one if folder == _CONFIG else self._all)(root).items():
+                    name, given = path.removeprefix("auth/"), _held(found, policies)
+                    yield _Given(f"{kind} {what}", name, told(found), given, kind == "token")
+            if kind in ("jwt", "oidc"):
+                self._programs(joined("auth", mount, "cel/role"))
+        groups = self._all("identity/group/id")
+        called = {path.rpartition("/")[2]: _name(path, found) for path, found in groups.items()}
+        for path, found in groups.items():
+            kind = f"{found.get('type') or ''} group".strip()
+            yield _Given(kind, _name(path, found), _of_group(found, called), _only(found))
         for path, found in self._all("identity/entity/id").items():
-            name = str(found.get("name") or path)
-            yield "entity", name, _of_entity(found), _only(found)
+            yield _Given("entity", _name(path, found), _of_entity(found), _only(found))
+
+    def _programs(self, root: str) -> None:
+        """OpenBao's CEL roles: each computes the policies from what a token says."""
+        for name in self._listed(root):
+            self.unknown.append(f"{joined(root, name)} decides at each login, by a CEL program")
+
+    def _one(self, path: str) -> dict[str, Found]:
+        return self._read([path], or_nothing=True)
 
     def _all(self, root: str) -> dict[str, Found]:
+        return self._read([joined(root, name) for name in self._listed(root)])
+
+    def _listed(self, root: str) -> list[str]:
         try:
-            listed = self._io.vault.list(root) or {}
+            return self._names(root)
         except Denied:
             self.unknown.append(f"{root}/ may not be listed")
-            return {}
-        return self._read([joined(root, str(name)) for name in listed.get("keys") or ()])
+            return []
 
-    def _read(self, paths: list[str]) -> dict[str, Found]:
-        """What is there, by path, read side by side."""
+    def _names(self, root: str) -> list[str]:
+        listed = self._budget.call(lambda: self._io.vault.list(root)) or {}
+        return [str(name) for name in listed.get("keys") or ()]
 
-        def one(path: str) -> Found | None:
+    def _read(self, paths: list[str], *, or_nothing: bool = False) -> dict[str, Found]:
+        """What is there, by path, read side by side. or_nothing: what is absent is no riddle."""
+
+        def one(path: str) -> Found | str:
             try:
-                return self._io.vault.read(path)
+                found = self._budget.call(lambda: self._io.vault.read(path))
             except Denied:
-                self.unknown.append(f"{path} may not be read")
-                return None
+                return f"{path} may not be read"
+            if found is None:
+                return "" if or_nothing else f"{path} is listed, but nothing is there"
+            return found
 
         with ThreadPoolExecutor(_WORKERS) as pool:
-            found = list(pool.map(one, paths))
-        return {path: each for path, each in zip(paths, found, strict=True) if each is not None}
+            answers = list(pool.map(one, paths))
+        self.unknown += [each for each in answers if isinstance(each, str) and each]
+        return {
+            path: each
+            for path, each in zip(paths, answers, strict=True)
+            if not isinstance(each, str)
+        }
 
 
 def _may_fit(pattern: str, path: str) -> bool:
-    """Whether a pattern with identity templates covers a path for anybody."""
-    parts = ["+" if "{{" in part else part for part in pattern.split("/")]
-    return matches("/".join(parts), path)
+    """Whether a pattern with identity templates, which stand for anything, may cover a path."""
+    parts = _TEMPLATE.sub(_ANYTHING, pattern.removesuffix("*")).split("/")
+    fits = ["[^/]*" if part == "+" else re.escape(part) for part in parts]
+    rest = ".*" if pattern.endswith("*") else ""
+    return bool(re.fullmatch("/".join(fits).replace(re.escape(_ANYTHING), ".*") + rest, path))
 
 
-def _only(found: Found) -> set[str]:
-    return {str(name).lower() for name in found.get("policies") or ()}
+def _name(path: str, found: Found) -> str:
+    return str(found.get("name") or path)
 
 
-def _held(found: Found) -> set[str]:
+def _only(found: Found) -> frozenset[str]:
+    return frozenset(_lower(found.get("policies")))
+
+
+def _held(found: Found, policies: Collection[str]) -> frozenset[str]:
     """A login gets the default policy, too, unless its role says otherwise."""
-    names = [
-        *(found.get("token_policies") or ()),
-        *(found.get("policies") or ()),
-        *(found.get("allowed_policies") or ()),
-    ]
     default = () if found.get("token_no_default_policy") else ("default",)
-    return {str(name).lower() for name in (*names, *default)}
+    plain = {*_lower(found.get("token_policies")), *_lower(found.get("policies")), *default}
+    return frozenset(plain | _choice(found, policies)) - _lower(found.get("disallowed_policies"))
+
+
+def _choice(role: Found, policies: Collection[str]) -> set[str]:
+    """What may be asked for through a token role; without any rule, only what one has already.
+
+    Where a role tells only what is not allowed, all else is, whatever one has.
+    """
+    allowed, refused = _lower(role.get("allowed_policies")), _lower(role.get("disallowed_policies"))
+    globs, without = role.get("allowed_policies_glob"), role.get("disallowed_policies_glob")
+    if not (allowed or globs):
+        return {name for name in policies if (refused or without) and not _fits(without, name)}
+    return {
+        name
+        for name in {*allowed, *policies}
+        if name in allowed or _fits(globs, name)
+        if not _fits(without, name)
+    }
+
+
+def _lower(names: Any) -> set[str]:
+    return {str(name).lower() for name in names or ()}
+
+
+def _fits(globs: Any, name: str) -> bool:
+    return any(covers(glob, name) for glob in _lower(globs))
 
 
 def _of_kubernetes(role: Found) -> str:
@@ -195,14 +266,18 @@ def _of_jwt(role: Found) -> str:
     if role.get("bound_subject"):
         bound["sub"] = role["bound_subject"]
     told = [f"{name} {_several(value)}" for name, value in sorted(bound.items())]
-    return "; ".join(told) or "everybody who logs in there"
+    return "; ".join(told) or _everybody(role)
 
 
-def _of_group(group: Found) -> str:
+def _of_group(group: Found, called: Mapping[str, str]) -> str:
+    """called: the names of all groups by their ids."""
     alias = group.get("alias") or {}
     if alias.get("name"):
         return f"people of {alias['name']} at {alias.get('mount_path') or 'a mount that is gone'}"
-    return f"{len(group.get('member_entity_ids') or ())} members"
+    members = len(group.get("member_entity_ids") or ())
+    inner = sorted(called.get(str(each), str(each)) for each in group.get("member_group_ids") or ())
+    told = [f"{members} members"] if members or not inner else []
+    return " and ".join([*told, *([f"whoever is in group {', '.join(inner)}"] if inner else [])])
 
 
 def _of_entity(entity: Found) -> str:
@@ -219,6 +294,10 @@ def _several(value: Any) -> str:
     return ", ".join(sorted(map(str, names))) or "none"
 
 
+def _everybody(_: Found) -> str:
+    return "everybody who logs in there"
+
+
 def _nobody_named(_: Found) -> str:
     return "whoever has the credential"
 
@@ -230,6 +309,10 @@ _HOLDERS: Mapping[str, tuple[tuple[str, str, Callable[[Found], str]], ...]] = {
     "approle": (("role", "role", _nobody_named),),
     "token": (("roles", "role", _nobody_named),),
     "userpass": (("users", "user", _nobody_named),),
-    "ldap": (("groups", "group", _nobody_named), ("users", "user", _nobody_named)),
+    "ldap": (
+        ("groups", "group", _nobody_named),
+        ("users", "user", _nobody_named),
+        (_CONFIG, "config", _everybody),
+    ),
     "cert": (("certs", "role", _nobody_named),),
 }

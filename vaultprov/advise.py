@@ -29,7 +29,7 @@ from vaultprov.verify import revoked, workload_token
 
 _JWKS = "/openid/v1/jwks"
 _SHARED_ISSUER = "https://kubernetes.default.svc"
-_SHUT = (401, 403)
+_OPEN, _SHUT = 200, (401, 403)
 
 
 class Fit(StrEnum):
@@ -159,10 +159,11 @@ def _way_back(request: Request, io: Io, world: World) -> tuple[Fit, str]:
     onboarding, host = request.onboarding, request.target.host
     mount = _names(onboarding, ReviewerMode.SECRET).auth_mount
     if find_mount(io, mount) is not None:
-        worked = _logs_in(onboarding, io)
-        if not worked:
+        by_client = _of_config(onboarding, mount, io) is ReviewerMode.CLIENT
+        failed = _logs_in(onboarding, io, by_client=by_client)
+        if not failed:
             return Fit.YES, f"a login at auth/{mount} works, so Vault reaches the API server"
-        return Fit.UNKNOWN, f"a login at auth/{mount} fails ({worked}): vaultprov doctor says why"
+        return Fit.UNKNOWN, f"a login at auth/{mount} fails ({failed}): vaultprov doctor says why"
     if world.service_of(Url.parse(onboarding.store.server).host) is not None:
         return Fit.YES, "Vault runs in this cluster"
     nature = private_nature(hostname(host))
@@ -174,12 +175,15 @@ def _way_back(request: Request, io: Io, world: World) -> tuple[Fit, str]:
     return Fit.UNKNOWN, f"whether Vault reaches {host} shows with the first login only"
 
 
-def _logs_in(onboarding: Onboarding, io: Io) -> str:
-    """Why the first workload's login fails; "" if it works."""
+def _logs_in(onboarding: Onboarding, io: Io, *, by_client: bool) -> str:
+    """Why the first workload's login fails; "" if it works.
+
+    by_client: its token reviews itself, for which the API server has to take it too.
+    """
     by_review = replace(onboarding, reviewer=replace(onboarding.reviewer, mode=ReviewerMode.SECRET))
     names, account = Names.of(by_review), onboarding.service_accounts[0]
     try:
-        token = workload_token(account, onboarding.audience, io, also_for_api=False)
+        token = workload_token(account, onboarding.audience, io, also_for_api=by_client)
         session = io.vault.login(names.auth_mount, {"role": names.role, "jwt": token})
     except (LoginFailed, Denied, Rejected) as error:
         return error.message.rpartition(": ")[2]
@@ -208,6 +212,9 @@ def _open_told(attempt: Attempt | None, host: str) -> str:
         return f"{url} cannot be reached from this machine: keys have to be copied to Vault"
     if attempt.status in _SHUT:
         return f"{url} answers {attempt.status} without a credential: keys have to be copied"
+    if attempt.status != _OPEN:
+        told = f"{url} answers {attempt.status} without a credential"
+        return f"{told}: whether Vault could fetch keys there is not known"
     return f"{url} can be read without a credential: Vault could fetch keys there, if it reaches it"
 
 

@@ -35,8 +35,8 @@ from vaultprov.retry import Budget
 
 WORKERS = 24  # a run has fewer independent reads than this, so that all go out at once
 _PROVISIONER = (
-    "use a Vault token with policy vaultprov-provisioner (`vaultprov bootstrap` writes it) and a "
-    "kubeconfig of a cluster admin"
+    "use a Vault token with policy vaultprov-provisioner (`vaultprov bootstrap` writes it; for "
+    "teams it is not enough, use an administrator's) and a kubeconfig of a cluster admin"
 )
 CONVERGENCE = 30.0  # seconds that a standby may lag behind a write
 

@@ -6,15 +6,15 @@ import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 
-from vaultprov.apply import Result, observe
+from vaultprov.apply import Result, Status, observe
 from vaultprov.desired import policies
 from vaultprov.errors import Denied, Error, NotConverged, Rejected
 from vaultprov.model import Onboarding
 from vaultprov.names import Names, joined
-from vaultprov.plan import make_plan
+from vaultprov.plan import Action, make_plan
 from vaultprov.resource import Io
 from vaultprov.retry import Budget
-from vaultprov.run import Outcome, Request, planned, servers
+from vaultprov.run import Outcome, Request, servers
 from vaultprov.vault.acl import granted
 from vaultprov.vault.hcl import CAPABILITIES, meaning
 from vaultprov.vault.policy import Policy
@@ -31,7 +31,11 @@ def diff(request: Request, io: Io, budget: Budget) -> Outcome:
     try:
         resources = tuple(policies(request.onboarding))
         plan = make_plan(resources, observe(resources, io, budget), request.allow)
-        results = tuple(Result(step, planned(step.action)) for step in plan.steps)
+        # Nothing is refused where nothing is to be written: what differs is pending, whose ever.
+        results = tuple(
+            Result(step, Status.KEPT if step.action is Action.KEEP else Status.PLANNED)
+            for step in plan.steps
+        )
         outcome = replace(outcome, results=results)
     except Error as error:
         outcome = replace(outcome, error=error)
@@ -47,11 +51,10 @@ def test(request: Request, io: Io, budget: Budget) -> Outcome:
     started = time.monotonic()
     outcome = Outcome(request, servers(request, io))
     try:
-        checks: list[Check] = []
         for policy in policies(request.onboarding):
-            checks += _tested(policy, request.onboarding, io, budget)
-        outcome = replace(outcome, checks=tuple(checks))
-        failed = next((check for check in checks if not check.ok), None)
+            checks = tuple(_tested(policy, request.onboarding, io, budget))
+            outcome = replace(outcome, checks=(*outcome.checks, *checks))
+        failed = next((check for check in outcome.checks if not check.ok), None)
         if failed is not None:
             told = f"not as it should be: {failed.title}: {failed.detail}"
             outcome = replace(outcome, error=NotConverged(told, hint=failed.hint))

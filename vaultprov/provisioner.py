@@ -29,8 +29,9 @@ _ALWAYS = (
 
 
 def provisioner_policy(site: Onboarding, known: Sequence[Onboarding]) -> str:
-    """HCL of a policy that is exactly enough to run every vaultprov command but `offboard`.
+    """HCL of a policy that is exactly enough to run what onboards clusters and keeps them so.
 
+    Not enough for `offboard`, `team`, `access`, `policy test` and `import`: an administrator's.
     site: settings that hold for all; known: the onboardings of the site file, may be empty.
     """
     exact = bool(known)

@@ -47,6 +47,14 @@ def group_names(port: VaultPort) -> set[str]:
     return set((port.list("identity/group/name") or {}).get("keys", ()))
 
 
+@pytest.mark.parametrize("name", ["C#-devs", "who?", "a?b=c", "50%", "%41", "two words", "Größe"])
+def test_a_name_that_means_something_in_a_url_is_a_name(
+    vault: VaultSubject, unique: str, name: str
+) -> None:
+    made = make_group(vault.port, f"{unique}-{name}")
+    assert read_group(vault.port, f"{unique}-{name}")["id"] == made
+
+
 def test_a_new_group_answers_with_its_id(vault: VaultSubject, unique: str) -> None:
     group_id = make_group(vault.port, unique, policies=["Zed", "a"], metadata={"k": "v"})
     group = read_group(vault.port, unique)

@@ -247,6 +247,15 @@ def test_advice_leaves_alone_what_works(onboarded: Lab) -> None:
     assert "Take secret: it is in use and works" in human.out
 
 
+def test_advice_leaves_alone_a_client_that_reviews_itself(site: Lab) -> None:
+    """Its login is tried as the store does it: with a token that the API server takes, too."""
+    mode(site, "client")
+    assert site.onboard().code == 0
+    told = advise(site).document
+    assert any("a login at auth/smaug-k8s works" in note for note in told["notes"])
+    assert told["recommended"] == "client"
+
+
 def test_advice_knows_what_vault_cannot_reach(site: Lab) -> None:
     told = advise(site, "--kubernetes-host", "https://api-int.smaug.example.com:6443").document
     fits = {each["mode"]: each["fit"] for each in told["modes"]}

@@ -54,6 +54,8 @@ def test_a_policy_of_others_is_told_as_such(onboarded: Lab) -> None:
     told = policy(onboarded, "diff", "--output", "json").document
     reasons = {step["key"]: step["reason"] for step in told["steps"]}
     assert "written by somebody else" in reasons[f"vault/policy/{READ}"]
+    assert told["changed"] is True
+    assert policy(onboarded, "diff", "--detailed-exitcode").code == 5
 
 
 def test_vault_grants_what_is_promised(onboarded: Lab) -> None:
@@ -166,7 +168,28 @@ def test_what_depends_on_who_logs_in_is_not_guessed(onboarded: Lab) -> None:
     assert "not known: policy templated may grant it to some" in done.out
     elsewhere = onboarded.run("access", *WHO, "k8s_secrets/osc/x/db")
     assert elsewhere.code == 0
-    assert "nobody but holders of a root token" in elsewhere.out
+    assert "nobody was found, besides holders of a root token and of tokens" in elsewhere.out
+
+
+def test_a_program_that_gives_policies_is_not_nobody(onboarded: Lab) -> None:
+    """OpenBao's CEL roles are beside the others of a JWT mount."""
+    vault = onboarded.vault
+    vault.sys.enable_auth_method("jwt")
+    program = {"cel_program": {"expression": "pb.Auth{}"}}
+    vault.write_data("auth/jwt/cel/role/smart", data=program)
+    done = onboarded.run("access", *WHO, "k8s_secrets/osc/x/db")
+    assert done.code == 3
+    assert "nobody was found where it could be looked" in done.out
+    assert "not known: auth/jwt/cel/role/smart decides" in done.out
+
+
+def test_a_name_that_means_something_in_a_url_is_a_name(onboarded: Lab) -> None:
+    onboarded.vault.write_data("sys/policies/acl/c%23-or-50%25", data={"policy": OPEN})
+    onboarded.vault.sys.enable_auth_method("approle")
+    role = {"token_policies": ["c#-or-50%"]}
+    onboarded.vault.write_data("auth/approle/role/ci", data=role)
+    done = onboarded.run("access", *WHO, "--output", "json", "x").document
+    assert ["c#-or-50%"] in [holder["policies"] for holder in done["holders"]]
 
 
 def test_what_may_not_be_looked_at_is_not_nobody(onboarded: Lab) -> None:
@@ -185,6 +208,8 @@ def test_what_may_not_be_looked_at_is_not_nobody(onboarded: Lab) -> None:
     refused = onboarded.having(VAULT_TOKEN=none["auth"]["client_token"]).run("access", *WHO, "x")
     assert refused.code == 3
     assert "sys/policies/acl" in refused.err
+    assert "vaultprov-provisioner is enough for clusters" in refused.err
+    assert "not for offboard, team, access, policy test and import" in refused.err
 
 
 def test_what_the_default_policy_grants_everybody_has(onboarded: Lab) -> None:

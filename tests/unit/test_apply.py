@@ -338,6 +338,17 @@ class TestRights:
         check_rights([kept], plan(kept), Io(vault, None))
         assert vault.asked == []
 
+    def test_it_is_told_who_has_the_right(self) -> None:
+        """For teams that is not who has policy vaultprov-provisioner."""
+        box = Box(Shelf(), "a", needs=(KubeRight("get", "", "secrets", "ns", "s"),))
+        with pytest.raises(MissingRight) as caught:
+            check_rights(
+                [box],
+                make_plan([box], {}),
+                Io(None, StrictKube(KubeRight("get", "", "pods", "ns"))),
+            )
+        assert "for teams it is not enough, use an administrator's" in caught.value.hint
+
     def test_the_cluster_is_asked_for_each_right(self) -> None:
         may = KubeRight("get", "", "secrets", "ns", "s")
         may_not = KubeRight("create", "rbac.authorization.k8s.io", "clusterrolebindings", None)

@@ -95,15 +95,15 @@ def access(**given: Any) -> int:
     """Say who can read a secret: through which role, group or entity, by which policy.
 
     PATH is one of the cluster's (team-a/db), of the environment's (moc/smaug/team-a/db), or whole
-    (k8s_secrets/moc/smaug/team-a/db). Exits 3 if something may not be looked at.
+    (k8s_secrets/moc/smaug/team-a/db). Exits 3 if something could not be looked at.
     """
     from vaultprov.access import access as look
     from vaultprov.report import grants, terminal
     from vaultprov.report.document import text
     from vaultprov.wiring import wired
 
-    with wired("access", given | _VAULT, os.environ, warn) as (request, io, _):
-        found = look(request.onboarding, given["path"], io)
+    with wired("access", given | _VAULT, os.environ, warn) as (request, io, budget):
+        found = look(request.onboarding, given["path"], io, budget)
     if given["output"] == "json":
         click.echo(text(grants.document(request, found)))
     else:

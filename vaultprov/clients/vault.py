@@ -12,7 +12,7 @@ import ssl
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
-from urllib.parse import urljoin, urlsplit
+from urllib.parse import quote, urljoin, urlsplit
 
 import requests
 from hvac.adapters import RawAdapter
@@ -25,6 +25,8 @@ from vaultprov.resource import Fields
 CONNECT_SECONDS, READ_SECONDS = 10.0, 20.0
 LOGIN_SECONDS = 40.0  # Vault itself waits 30 s for an API server that drops its packets
 _REDIRECTS = 3
+# A path is no URL: others give groups and users such names as `C#-devs`, `a?b` or `50%`.
+_PLAIN = "/~:@!$&'()*+,;="
 POOL = 24  # connections: as many as there are workers
 
 
@@ -160,7 +162,7 @@ class VaultClient:
         )
         try:
             answer: requests.Response = adapter.request(
-                method, f"/v1/{path}", raise_exception=False, **kwargs
+                method, f"/v1/{quote(path, safe=_PLAIN)}", raise_exception=False, **kwargs
             )
         except requests.exceptions.InvalidHeader:
             raise ConfigError(
@@ -229,7 +231,7 @@ class VaultClient:
     def _not_serving(self, messages: tuple[str, ...]) -> Error:
         """Sealed, not initialised, a standby without a leader, or a proxy answering for Vault."""
         try:
-            health = self._send("get", "sys/health?standbyok=true").json()
+            health = self._send("get", "sys/health", params={"standbyok": "true"}).json()
         except (Error, ValueError):
             health = {}
         if health.get("initialized") is False:
@@ -291,8 +293,9 @@ def _denied(where: str, messages: tuple[str, ...]) -> Denied:
     if any("invalid token" in message or "bad token" in message for message in messages):
         return Denied(f"{where}: the token is not valid", hint="vault login")
     return Denied(
-        f"{where}: permission denied (policy vaultprov-provisioner allows it for clusters that the "
-        "site file had when bootstrap wrote it)",
+        f"{where}: permission denied (policy vaultprov-provisioner is enough for clusters that the "
+        "site file had when bootstrap wrote it, but not for offboard, team, access, policy test "
+        "and import)",
         hint="vault token lookup",
     )
 

@@ -9,6 +9,7 @@ from vaultprov.access import Access
 from vaultprov.report.document import SCHEMA
 from vaultprov.run import Request
 
+_BESIDES = "holders of a root token and of tokens made with `vault token create -policy`"
 _HEAD = ("MAY", "THROUGH", "WHO", "BY POLICY")
 
 
@@ -20,13 +21,14 @@ def lines(access: Access) -> Iterator[str]:
         for h in access.holders
     ]
     if not rows:
-        yield "  nobody but holders of a root token"
+        partly = " where it could be looked" if access.unknown else f", besides {_BESIDES}"
+        yield f"  nobody was found{partly}"
     widths = [max(len(row[n]) for row in (_HEAD, *rows)) for n in range(3)]
     for row in (_HEAD, *rows) if rows else ():
         columns = [text.ljust(width) for text, width in zip(row, widths, strict=False)]
         yield "  " + "  ".join([*columns, row[3]]).rstrip()
     if rows:
-        yield "Besides them: holders of a root token."
+        yield f"Also: {_BESIDES}."
     yield from (f"not known: {sentence}" for sentence in access.unknown)
 
 
