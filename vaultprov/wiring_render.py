@@ -52,7 +52,10 @@ def rendered(
         _warn_of_server(onboarding, warn)
         manifests += stores(onboarding, version)
     if "egress" in wanted and onboarding.egress.mode is EgressMode.NONE:
-        raise ConfigError("--include egress and --no-egress exclude each other")
+        raise ConfigError(
+            "the policy for egress is to be rendered, and egress.mode is none",
+            hint="leave egress out of --include, or give --egress auto",
+        )
     if "egress" in wanted:
         manifests.append(_egress(onboarding, settings))
     public_ca = onboarding.store.ca_file is None

@@ -9,6 +9,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
+import click
 import pytest
 import yaml
 
@@ -79,6 +80,17 @@ def task(module: str = "cluster", **params: Any) -> dict[str, Any]:
         "register": "done",
         "ignore_errors": True,
     }
+
+
+def side_by_side(each: dict[str, Any], names: list[str]) -> list[dict[str, Any]]:
+    """A task for each name, all at once, and one that waits for them."""
+    started = {**each, "loop": names, "async": 120, "poll": 0, "register": "started"}
+    waited = {
+        "ansible.builtin.async_status": {"jid": "{{ item.ansible_job_id }}"},
+        "loop": "{{ started.results }}", "register": "done", "delay": 1, "retries": 100,
+        "until": "done.finished",
+    }  # fmt: skip
+    return [started, waited]
 
 
 def test_the_first_run_changes_and_the_second_writes_nothing(desk: Lab) -> None:
@@ -374,7 +386,55 @@ def test_doctor_fails_with_the_cause_and_what_mends_it(desk: Lab) -> None:
     assert found["hint"]
 
 
-@pytest.mark.parametrize("module", ["cluster", "cluster_info", "doctor", "verify"])
+def files_in(folder: Path) -> dict[str, str]:
+    files = (path for path in folder.rglob("*") if path.is_file())
+    return {str(path.relative_to(folder)): path.read_text() for path in files}
+
+
+def test_files_are_rendered_as_check_mode_says_and_others_are_refused(desk: Lab) -> None:
+    apps = desk.folder / "apps"
+    asked = task("render", dir=str(apps))
+    would = play(desk, [asked], "--check", "--diff")
+    assert would.results[0]["changed"] is True
+    assert "+kind: ServiceAccount" in would.out
+    assert not apps.exists()
+    done = play(desk, [asked]).results[0]
+    assert done == {name: value for name, value in would.results[0].items() if name != "diff"}
+    assert set(files_in(apps)) == set(done["files"])
+    where = ("--env", "moc", "--cluster", "smaug", "--dir", str(apps))
+    assert desk.run("render", *where, "--check").code == 0
+    again = play(desk, [asked], "--diff").results[0]
+    assert again["changed"] is False
+    assert not any(again["files"].values())
+    assert again["diff"] == []
+
+    store = apps / next(path for path in again["files"] if "secretstore" in path)
+    store.write_text("theirs: true\n")
+    before = files_in(apps)
+    for flags in (["--check"], []):
+        refused = play(desk, [asked], *flags).results[0]
+        assert refused["exit_code"] == 6
+        assert "adopt: true" in refused["msg"]
+        assert files_in(apps) == before
+    shown = play(desk, [task("render", dir=str(apps), adopt=True)], "--check", "--diff")
+    assert "-theirs: true" in shown.out
+    assert files_in(apps) == before
+    assert play(desk, [task("render", dir=str(apps), adopt=True)]).results[0]["changed"] is True
+    assert "theirs" not in store.read_text()
+
+
+def test_eight_clusters_are_rendered_side_by_side_into_one_repository(desk: Lab) -> None:
+    """They add to the same kustomizations; a second run finds every line there."""
+    apps, repository = desk.folder / "apps", "https://git.example.com/apps"
+    each = task("render", dir=str(apps), layout="operate-first", cluster="{{ item }}",
+                set={"argocd": {"repo_url": repository}})  # fmt: skip
+    first = play(desk, side_by_side(each, EIGHT))
+    assert [each["changed"] for each in first.results[0]["results"]] == [True] * 8, first.out
+    again = play(desk, [{**each, "loop": EIGHT}])
+    assert [each["changed"] for each in again.results[0]["results"]] == [False] * 8
+
+
+@pytest.mark.parametrize("module", ["cluster", "cluster_info", "doctor", "render", "verify"])
 def test_ansible_shows_a_modules_documentation(desk: Lab, module: str) -> None:
     done = ansible(desk, "ansible-doc", "-j", f"vaultprov.vaultprov.{module}")
     assert done.returncode == 0, done.stderr
@@ -384,15 +444,20 @@ def test_ansible_shows_a_modules_documentation(desk: Lab, module: str) -> None:
 
 
 # The command line's that make no sense in a task, and a task's that are variables elsewhere.
-TERMINAL = {"output", "yes", "detailed_exitcode", "verbose", "watch", "metrics_file", "no_egress"}
+TERMINAL = {"output", "yes", "detailed_exitcode", "verbose", "watch", "metrics_file", "no_egress",
+            "check"}  # fmt: skip
 TASK = {"state", "vault_addr", "vault_token", "vault_namespace", "vault_cacert", "auth_mount",
         "auth_role", "auth_secret", "kubeconfig"}  # fmt: skip
 COMMANDS = {
     "cluster": ["onboard", "offboard"],
     "cluster_info": ["status"],
     "doctor": ["doctor"],
+    "render": ["render"],
     "verify": ["verify"],
 }
+NEEDED = {"render": {"dir": "apps"}}
+# What `module_defaults` say for all modules; on the command line only those have it that log in.
+FOR_ALL = {"auth", "auth_role_file", "auth_secret_file", "context", "timeout"}
 
 
 def documentation(lab: Lab, module: str) -> dict[str, Any]:
@@ -406,15 +471,21 @@ def test_the_options_are_documented_and_are_those_of_the_command_line(
     desk: Lab, module: str
 ) -> None:
     """An unknown option makes Ansible list those that the module takes."""
-    done = play(desk, [task(module, no_such_option=1)]).results[0]
+    done = play(desk, [task(module, no_such_option=1, **NEEDED.get(module, {}))]).results[0]
     taken = set(done["msg"].partition("Supported parameters include: ")[2].rstrip(".").split(", "))
-    assert taken == set(documentation(desk, module)["doc"]["options"])
+    documented = documentation(desk, module)["doc"]["options"]
+    assert taken == set(documented)
     flags = {
-        max(param.opts, key=len).lstrip("-").replace("-", "_")
+        max(param.opts, key=len).lstrip("-").replace("-", "_"): param
         for command in COMMANDS[module]
         for param in cli.commands[command].params
     }
-    assert taken - TASK == flags - TERMINAL
+    assert taken - TASK - FOR_ALL == flags.keys() - TERMINAL - FOR_ALL
+    choices = {name: flags[name].type for name in taken & flags.keys()}
+    assert {name: documented[name].get("choices") for name in choices} == {
+        name: list(kind.choices) if isinstance(kind, click.Choice) else None
+        for name, kind in choices.items()
+    }
 
 
 @pytest.mark.parametrize("module", COMMANDS)
@@ -423,8 +494,9 @@ def test_what_a_module_returns_is_documented(desk: Lab, module: str) -> None:
     ansibles = {"changed", "diff", "exception", "failed", "msg", "warnings"}
     documented = set(documentation(desk, module)["return"])
     returned: set[str] = set()
-    for params in ({}, {"context": "nowhere"}, {"vault_token": "wrong"}):
-        returned |= set(play(desk, [task(module, **params)]).results[0])
+    wrong = {"set": {"reviewer.mode": "nobody"}}
+    for params in ({}, {"context": "nowhere"}, {"vault_token": "wrong"}, wrong):
+        returned |= set(play(desk, [task(module, **params, **NEEDED.get(module, {}))]).results[0])
     assert returned - ansibles == documented
 
 
@@ -438,13 +510,7 @@ def test_a_loop_and_async_tasks_on_one_vault_do_not_disturb_each_other(desk: Lab
     names = EIGHT[:3]
     with api_servers(desk, names):
         each = task(cluster="{{ item }}", context="{{ item }}/admin")
-        started = {**each, "loop": names, "async": 120, "poll": 0, "register": "started"}
-        waited = {
-            "ansible.builtin.async_status": {"jid": "{{ item.ansible_job_id }}"},
-            "loop": "{{ started.results }}", "register": "done", "delay": 1, "retries": 100,
-            "until": "done.finished",
-        }  # fmt: skip
-        first = play(desk, [started, waited])
+        first = play(desk, side_by_side(each, names))
         assert first.results, first.out
         assert [each["changed"] for each in first.results[0]["results"]] == [True] * 3, first.out
         again = play(desk, [{**each, "loop": names}])

@@ -61,7 +61,7 @@ _VARIABLES = {
 # What is inside is a command line, to be run as it is.
 _COMMAND = re.compile(r"(\bvaultprov [^;,()]*)")
 _ENDED_BADLY = (Status.FAILED, Status.REFUSED)
-_FILES = ("config", "reviewer_jwt_file", "jwks_file", "store_token_file", "from_dir")
+_PATHS = ("config", "dir", "reviewer_jwt_file", "jwks_file", "store_token_file", "from_dir")
 # What only an onboarding uses: the same task with `state: absent` is to take back what it made.
 _ONLY_PRESENT = ("reviewer_jwt_file", "jwks_file", "store_token_file", "cluster_uid", "bootstrap",
                  "renew_reviewer", "replace_cluster", "no_verify")  # fmt: skip
@@ -112,6 +112,11 @@ def verify(task: Task) -> dict[str, Any]:
 def doctor(task: Task) -> dict[str, Any]:
     """The one cause why secrets do not arrive. Raises TaskFailed if there is one."""
     return _attempt(task, _diagnosed)
+
+
+def render(task: Task) -> dict[str, Any]:
+    """What is applied in the cluster, as files. Raises TaskFailed."""
+    return _attempt(task, _rendered)
 
 
 def _attempt(task: Task, work: Callable[[Task], dict[str, Any]]) -> dict[str, Any]:
@@ -193,6 +198,21 @@ def _diagnosed(task: Task) -> dict[str, Any]:
     raise TaskFailed(Error(told, hint=hint), task.params, diagnosis.exit_code, found)
 
 
+def _rendered(task: Task) -> dict[str, Any]:
+    from vaultprov.render import compared, header, leftovers, write
+    from vaultprov.report import files as report
+    from vaultprov.wiring_render import rendered
+
+    options = _options(task.params)
+    facts, tree = rendered(options, _environ(task), task.warn)
+    folder: Path = options["dir"]
+    act = compared if task.check else write
+    files = act(tree, folder, adopt=task.params["adopt"])
+    left = leftovers({file.path for file in files}, folder, header(facts.command))
+    shown = [{"prepared": file.diff} for file in files if file.differs]
+    return report.document(facts, files, left) | ({"diff": shown} if task.diff else {})
+
+
 def _options(params: Params) -> dict[str, Any]:
     """As `wiring` takes them; what was not given is absent."""
     nothing: tuple[object, ...] = (None, [], {})  # an empty list is what a loop had nothing for
@@ -205,7 +225,7 @@ def _options(params: Params) -> dict[str, Any]:
         )
     options = {key.replace(".", "__"): value for key, value in settings.items()}
     options |= {_OPTIONS.get(name, name): value for name, value in given.items()}
-    return options | {name: Path(options[name]) for name in _FILES if name in options}
+    return options | {name: Path(options[name]) for name in _PATHS if name in options}
 
 
 def _flat(settings: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:

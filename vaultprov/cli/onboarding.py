@@ -12,8 +12,8 @@ from vaultprov.cli.options import (
     CLUSTER,
     CLUSTER_SIDE,
     DESIRED,
+    LIVE,
     OUTPUT,
-    SCOPE,
     SITE,
     VAULT,
     options,
@@ -23,7 +23,7 @@ from vaultprov.cli.outcome import ended, shown
 
 
 @click.command()
-@options(CLUSTER, DESIRED, CLUSTER_SIDE, SCOPE, VAULT, SITE, OUTPUT)
+@options(CLUSTER, DESIRED, CLUSTER_SIDE, LIVE, VAULT, SITE, OUTPUT)
 @click.option("--no-verify", is_flag=True, help="Skip the proof at the end.")
 @click.option(
     "--renew-reviewer", is_flag=True, help="Write the auth config again with the reviewer token."
@@ -34,7 +34,7 @@ def onboard(**given: Any) -> int:
 
 
 @click.command()
-@options(CLUSTER, DESIRED, CLUSTER_SIDE, SCOPE, VAULT, SITE, OUTPUT)
+@options(CLUSTER, DESIRED, CLUSTER_SIDE, LIVE, VAULT, SITE, OUTPUT)
 @click.option("--detailed-exitcode", is_flag=True, help="Exit 5 when changes are pending.")
 def plan(**given: Any) -> int:
     """Show what onboard would do; write nothing."""
@@ -42,7 +42,7 @@ def plan(**given: Any) -> int:
 
 
 @click.command()
-@options(CLUSTER, DESIRED, CLUSTER_SIDE, SCOPE, VAULT, SITE, OUTPUT)
+@options(CLUSTER, DESIRED, CLUSTER_SIDE, LIVE, VAULT, SITE, OUTPUT)
 @click.option("--detailed-exitcode", is_flag=True, help="Exit 5 when the cluster is not in place.")
 def status(**given: Any) -> int:
     """Say in short how a cluster stands: in place, drifted, foreign, not onboarded."""

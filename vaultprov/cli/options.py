@@ -104,12 +104,6 @@ DESIRED = options(
 CLUSTER_SIDE = options(
     click.option("--no-store", is_flag=True, help="Make no store of External Secrets."),
     click.option(
-        "--store-token-file",
-        type=click.Path(path_type=Path, allow_dash=True),
-        metavar="FILE",
-        help="Vault token for store.token_secret; - is standard input.",
-    ),
-    click.option(
         "--egress",
         "egress__mode",
         type=click.Choice(["auto", "networkpolicy", "externalsecretsconfig", "none"]),
@@ -124,7 +118,7 @@ CLUSTER_SIDE = options(
         help="Address range of Vault instead of its name's addresses; repeatable.",
     ),
 )
-SCOPE = options(
+LIVE = options(
     click.option(
         "--context", "kubernetes__context", help="Kubeconfig context (default: the current one)."
     ),
@@ -143,6 +137,12 @@ SCOPE = options(
     ),
     click.option(
         "--cluster-uid", metavar="UID", help="With --only vault: uid of the namespace kube-system."
+    ),
+    click.option(
+        "--store-token-file",
+        type=click.Path(path_type=Path, allow_dash=True),
+        metavar="FILE",
+        help="Vault token for store.token_secret; - is standard input.",
     ),
     click.option(
         "--exclusive", is_flag=True, help="Own the role's bound names and namespaces: drop others."

@@ -57,42 +57,19 @@ from vaultprov.cli.options import (
 @click.option("--adopt", is_flag=True, help="Overwrite files of others, and shared ones.")
 def render(**given: Any) -> int:
     """Write the objects that onboard applies as files, for git. No server is asked."""
-    from vaultprov.render import differences, header, leftovers, write
-    from vaultprov.report import document
+    from vaultprov.render import compared, header, leftovers, write
+    from vaultprov.report import document, files
     from vaultprov.wiring_render import rendered
 
     facts, tree = rendered(given, os.environ, warn)
-    folder: Path = given["folder"]
-    diffs = dict(differences(tree, folder)) if given["check"] else {}
-    changed = list(diffs) if given["check"] else write(tree, folder, adopt=given["adopt"])
-    left = leftovers(tree, folder, header(facts.command))
-    if given["output"] == "json":
-        click.echo(
-            document.text(
-                {
-                    "schema": document.SCHEMA,
-                    "command": "render",
-                    "env": facts.env,
-                    "cluster": facts.cluster,
-                    "ok": True,
-                    "changed": bool(changed),
-                    "files": {path: path in changed for path in sorted(tree)},
-                    "leftovers": left,
-                }
-            )
-        )
+    folder, check = given["folder"], given["check"]
+    if check:  # also what only --adopt would overwrite
+        found = compared(tree, folder, adopt=True)
     else:
-        for diff in diffs.values():
-            click.echo(diff, nl=False)
-        if not given["check"]:
-            echo(f"wrote {folder / path}" for path in changed)
-        same = len(tree) - len(changed)
-        echo(
-            f"not rendered this time: {folder / path} (if it is to go, delete it and its line in "
-            "kustomization.yaml)"
-            for path in left
-        )
-        verb = "differ" if given["check"] else "written"
-        count = f"{len(changed)} file{'' if len(changed) == 1 else 's'}"
-        click.echo(f"{count} {verb}, {same} as they should be.")
-    return 5 if given["check"] and changed else 0
+        found = write(tree, folder, adopt=given["adopt"])
+    left = leftovers({file.path for file in found}, folder, header(facts.command))
+    if given["output"] == "json":
+        click.echo(document.text(files.document(facts, found, left)))
+    else:
+        echo(files.human(folder, found, left, written=not check))
+    return 5 if check and any(file.differs for file in found) else 0

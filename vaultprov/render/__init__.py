@@ -1,6 +1,6 @@
 """The same objects as files: facts + manifests -> Tree -> folder. Pure up to `files`.
 
-    Facts, manifests -> render() -> Tree -> differences() | write()
+    Facts, manifests -> render() -> Tree -> compared() | write() -> Files
 
 Nothing here makes or changes an object: what is rendered is what is applied, but for an annotation
 that keeps Argo CD from taking away what others use, too (`objects.delivered`). A kustomization of
@@ -10,7 +10,7 @@ others is added to; a file of others is kept or refused.
 from collections.abc import Callable, Iterable, Mapping
 
 from vaultprov.render.facts import ArgoCd, Facts, Layout
-from vaultprov.render.files import differences, leftovers, write
+from vaultprov.render.files import File, compared, leftovers, write
 from vaultprov.render.kustomize import kustomize, plain
 from vaultprov.render.objects import checked
 from vaultprov.render.operate_first import operate_first
@@ -21,11 +21,12 @@ __all__ = [
     "ArgoCd",
     "Edit",
     "Facts",
+    "File",
     "Layout",
     "Text",
     "Tree",
     "Whose",
-    "differences",
+    "compared",
     "header",
     "leftovers",
     "render",

@@ -7,8 +7,10 @@ from __future__ import annotations
 
 import contextlib
 import difflib
+import fcntl
 import os
-from collections.abc import Iterator
+from collections.abc import Container, Iterator
+from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Any
 
@@ -23,32 +25,48 @@ from vaultprov.render.tree import Edit, Text, Tree, Whose, is_ours
 _KUSTOMIZATIONS = ("kustomization.yaml", "kustomization.yml", "Kustomization")
 
 
-def write(tree: Tree, folder: Path, *, adopt: bool = False) -> list[str]:
-    """Makes the folder hold the tree; the relative paths of what was changed, sorted.
+@dataclass(frozen=True, slots=True)
+class File:
+    """A file by its path in the folder: what it held (None: it was not there), what it has to."""
+
+    path: str
+    old: str | None
+    new: str
+
+    @property
+    def differs(self) -> bool:
+        return self.old != self.new
+
+    @property
+    def diff(self) -> str:
+        """As a unified diff; empty if nothing differs."""
+        old, new = (self.old or "").splitlines(), self.new.splitlines()
+        lines = difflib.unified_diff(old, new, f"a/{self.path}", f"b/{self.path}", lineterm="")
+        return "".join(f"{line}\n" for line in lines)
+
+
+def write(tree: Tree, folder: Path, *, adopt: bool = False) -> list[File]:
+    """Makes the folder hold the tree; every file of it, sorted by path.
 
     adopt: also overwrite files of others, and files that all clusters share. Never deletes. Raises
     Refused for those without it and for a path that leads out of the folder, ConfigError if
     something cannot be read, edited or written.
     """
-    changes = list(_changes(tree, folder, adopt=adopt))
-    for path, _, new in changes:
-        _replace(_inside(folder, path), new)
-    return [path for path, _, _ in changes]
+    with _alone_in(folder):
+        files = compared(tree, folder, adopt=adopt)
+        for file in files:
+            if file.differs:
+                _replace(_inside(folder, file.path), file.new)
+    return files
 
 
-def differences(tree: Tree, folder: Path) -> list[tuple[str, str]]:
-    """What `write` would change (with adopt): relative path and unified diff, sorted by path.
-
-    Raises as `write` does for what it cannot read or edit.
-    """
-    return [
-        (path, _unified(path, old or "", new))
-        for path, old, new in _changes(tree, folder, adopt=True)
-    ]
+def compared(tree: Tree, folder: Path, *, adopt: bool = False) -> list[File]:
+    """What `write` would make of the folder. Raises as it does."""
+    return [_looked_at(folder, path, entry, adopt=adopt) for path, entry in sorted(tree.items())]
 
 
-def leftovers(tree: Tree, folder: Path, first_line: str) -> list[str]:
-    """Files of an earlier run that are no longer part of the tree, sorted.
+def leftovers(paths: Container[str], folder: Path, first_line: str) -> list[str]:
+    """Files of an earlier run that are none of these paths, sorted.
 
     first_line: the header of this cluster's files; those of other clusters are not looked at.
     Nothing deletes them: a person does, and takes them out of their `kustomization.yaml`.
@@ -57,23 +75,40 @@ def leftovers(tree: Tree, folder: Path, first_line: str) -> list[str]:
     found = []
     for file in sorted(folder.rglob("*")):
         path = file.relative_to(folder).as_posix()
-        if path not in tree and ".git" not in file.parts and file.is_file():
+        if path not in paths and ".git" not in file.parts and file.is_file():
             with contextlib.suppress(OSError), file.open("rb") as stream:
                 if stream.readline() == start:
                     found.append(path)
     return found
 
 
-def _changes(tree: Tree, folder: Path, *, adopt: bool) -> Iterator[tuple[str, str | None, str]]:
-    for wanted, entry in sorted(tree.items()):
-        path = _as_named(folder, wanted) if isinstance(entry, Edit) else wanted
+@contextlib.contextmanager
+def _alone_in(folder: Path) -> Iterator[None]:
+    """One writer at a time: clusters rendered side by side add to the same kustomization.
+
+    The lock is on the folder itself and leaves no file in it. Where the file system has no locks
+    (some network shares) there is none.
+    """
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        handle = os.open(folder, os.O_RDONLY)
+    except OSError as error:
+        raise ConfigError(f"{folder} cannot be written: {reason(error)}") from error
+    try:
+        with contextlib.suppress(OSError):
+            fcntl.flock(handle, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(handle)
+
+
+def _looked_at(folder: Path, path: str, entry: Edit | Text, *, adopt: bool) -> File:
+    if isinstance(entry, Edit):
+        path = _as_named(folder, path)
         old = _read(_inside(folder, path))
-        if isinstance(entry, Edit):
-            new = edited(old, entry, path)
-        else:
-            new = _whole(path, entry, old, adopt=adopt)
-        if new != old:
-            yield path, old, new
+        return File(path, old, edited(old, entry, path))
+    old = _read(_inside(folder, path))
+    return File(path, old, _whole(path, entry, old, adopt=adopt))
 
 
 def _as_named(folder: Path, path: str) -> str:
@@ -107,7 +142,7 @@ def _whole(path: str, entry: Text, old: str | None, *, adopt: bool) -> str:
         return entry.text
     raise Refused(
         f"{path} exists, and vaultprov did not render it",
-        hint="look at it with --check; --adopt overwrites it",
+        hint="--check --adopt shows what would be lost, --adopt overwrites it",
     )
 
 
@@ -180,10 +215,3 @@ def _replace(file: Path, text: str) -> None:
     finally:
         with contextlib.suppress(OSError):
             new.unlink(missing_ok=True)
-
-
-def _unified(path: str, old: str, new: str) -> str:
-    lines = difflib.unified_diff(
-        old.splitlines(), new.splitlines(), f"a/{path}", f"b/{path}", lineterm=""
-    )
-    return "".join(f"{line}\n" for line in lines)

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import os
 import stat
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
+import yaml
 
-from tests.unit.render.world import read
+from tests.unit.render.world import changed, read
 from vaultprov.errors import ConfigError, Refused
-from vaultprov.render import Edit, Text, Whose, differences, header, leftovers, write
+from vaultprov.render import Edit, Text, Whose, compared, header, leftovers, write
 
 OURS = header("vaultprov render --env moc --cluster smaug")
 BODY = "kind: A\nmetadata:\n  name: x\n  labels:\n    by: us\nspec:\n  a: 1\n"
@@ -27,10 +29,10 @@ def put(folder: Path, text: str, name: str = "one/a.yaml") -> None:
 
 def test_writing_twice_changes_nothing(tmp_path: Path) -> None:
     """The second run has nothing to report and writes no byte."""
-    assert write(TREE, tmp_path) == ["one/a.yaml"]
+    assert changed(write(TREE, tmp_path)) == ["one/a.yaml"]
     before = (tmp_path / "one/a.yaml").stat().st_mtime_ns
-    assert write(TREE, tmp_path) == []
-    assert differences(TREE, tmp_path) == []
+    assert changed(write(TREE, tmp_path)) == []
+    assert changed(compared(TREE, tmp_path)) == []
     assert (tmp_path / "one/a.yaml").stat().st_mtime_ns == before
 
 
@@ -38,29 +40,29 @@ def test_a_difference_is_a_unified_diff_and_writes_nothing(tmp_path: Path) -> No
     """What a person changed in a file of ours is simply a difference."""
     put(tmp_path, OURS + BODY.replace("1", "2"))
     before = read(tmp_path)
-    [(path, diff)] = differences(TREE, tmp_path)
-    assert path == "one/a.yaml"
-    assert diff.startswith("--- a/one/a.yaml\n+++ b/one/a.yaml\n@@")
-    assert "-  a: 2\n+  a: 1\n" in diff
+    [file] = compared(TREE, tmp_path)
+    assert file.path == "one/a.yaml"
+    assert file.diff.startswith("--- a/one/a.yaml\n+++ b/one/a.yaml\n@@")
+    assert "-  a: 2\n+  a: 1\n" in file.diff
     assert read(tmp_path) == before
 
 
 def test_a_missing_folder_is_all_difference(tmp_path: Path) -> None:
     """`render --check` in an empty checkout says what is missing."""
-    assert [path for path, _ in differences(TREE, tmp_path / "new")] == ["one/a.yaml"]
+    assert changed(compared(TREE, tmp_path / "new")) == ["one/a.yaml"]
     assert not (tmp_path / "new").exists()
 
 
 def test_our_own_file_is_written_anew(tmp_path: Path) -> None:
     """Its first line says that edits are overwritten."""
     put(tmp_path, OURS + "edited: true\n")
-    assert write(TREE, tmp_path) == ["one/a.yaml"]
+    assert changed(write(TREE, tmp_path)) == ["one/a.yaml"]
 
 
 def test_line_ends_that_git_changed_are_no_difference(tmp_path: Path) -> None:
     """A checkout on Windows has CRLF."""
     put(tmp_path, (OURS + BODY).replace("\n", "\r\n"))
-    assert differences(TREE, tmp_path) == []
+    assert changed(compared(TREE, tmp_path)) == []
 
 
 def test_a_file_of_others_is_refused_until_adopted(tmp_path: Path) -> None:
@@ -72,8 +74,8 @@ def test_a_file_of_others_is_refused_until_adopted(tmp_path: Path) -> None:
         write(both, tmp_path)
     assert "--adopt" in caught.value.hint
     assert read(tmp_path) == before
-    assert [path for path, _ in differences(both, tmp_path)] == ["another.yaml", "one/a.yaml"]
-    assert write(both, tmp_path, adopt=True) == ["another.yaml", "one/a.yaml"]
+    assert changed(compared(both, tmp_path, adopt=True)) == ["another.yaml", "one/a.yaml"]
+    assert changed(write(both, tmp_path, adopt=True)) == ["another.yaml", "one/a.yaml"]
 
 
 @pytest.mark.parametrize(
@@ -94,8 +96,8 @@ def test_a_file_of_others_that_says_the_same_is_kept(
     """As with objects in the cluster: what has all that we need is left as it is."""
     put(tmp_path, theirs)
     if kept:
-        assert write(TREE, tmp_path) == []
-        assert differences(TREE, tmp_path) == []
+        assert changed(write(TREE, tmp_path)) == []
+        assert changed(compared(TREE, tmp_path)) == []
     else:
         with pytest.raises(Refused):
             write(TREE, tmp_path)
@@ -106,19 +108,19 @@ def test_a_file_that_clusters_share_is_not_changed_by_one_of_them(tmp_path: Path
     put(tmp_path, OURS + BODY.replace("1", "2"))
     with pytest.raises(Refused, match="shared by all clusters"):
         write(SHARED, tmp_path)
-    assert write(SHARED, tmp_path, adopt=True) == ["one/a.yaml"]
+    assert changed(write(SHARED, tmp_path, adopt=True)) == ["one/a.yaml"]
 
 
 def test_a_shared_file_may_change_its_looks(tmp_path: Path) -> None:
     """A new version of vaultprov may write the same object another way."""
     put(tmp_path, OURS + "# once more\n" + BODY)
-    assert write(SHARED, tmp_path) == ["one/a.yaml"]
+    assert changed(write(SHARED, tmp_path)) == ["one/a.yaml"]
 
 
 def test_what_people_went_on_with_stays_theirs(tmp_path: Path) -> None:
     """The members of a group are not ours to reset."""
     put(tmp_path, BODY.replace("a: 1", "members: [me]"))
-    assert write(PEOPLE, tmp_path) == []
+    assert changed(write(PEOPLE, tmp_path)) == []
     put(tmp_path, BODY.replace("name: x", "name: y"))
     with pytest.raises(Refused):
         write(PEOPLE, tmp_path)
@@ -145,7 +147,7 @@ def test_no_symbolic_link_is_followed_out_of_the_folder(
         put(outside, OURS, "a.yaml")
     (inside / link).symlink_to(outside if link == "one" else outside / "a.yaml")
     before = read(tmp_path)
-    for act in (write, differences):
+    for act in (write, compared):
         with pytest.raises(Refused, match="leads out"):
             act(TREE, inside)
     assert read(tmp_path) == before
@@ -206,7 +208,7 @@ def test_a_kustomization_under_its_other_names_is_the_one(tmp_path: Path, name: 
     """Two of them in one folder make kustomize fail."""
     put(tmp_path, "resources:\n- a\n", name)
     tree = {"kustomization.yaml": Edit({"resources": ("b",)})}
-    assert write(tree, tmp_path) == [name]
+    assert changed(write(tree, tmp_path)) == [name]
     assert read(tmp_path) == {name: b"resources:\n- a\n- b\n"}
 
 
@@ -216,4 +218,25 @@ def test_leftovers_are_this_clusters_alone(tmp_path: Path) -> None:
     put(tmp_path, OURS + "old: 1\n", "one/old.yaml")
     put(tmp_path, header("another cluster") + "old: 1\n", "two/old.yaml")
     put(tmp_path, "theirs: 1\n", "two/theirs.yaml")
-    assert leftovers(TREE, tmp_path, OURS) == ["one/old.yaml"]
+    assert leftovers(TREE.keys(), tmp_path, OURS) == ["one/old.yaml"]
+
+
+def test_a_kustomization_under_another_name_is_no_leftover(tmp_path: Path) -> None:
+    """It is asked for by the name that it has."""
+    put(tmp_path, OURS + "resources:\n- b\n", "kustomization.yml")
+    files = write({"kustomization.yaml": Edit({"resources": ("b",)})}, tmp_path)
+    assert leftovers({file.path for file in files}, tmp_path, OURS) == []
+
+
+def test_writers_side_by_side_lose_no_line_of_each_other(tmp_path: Path) -> None:
+    """Clusters are rendered in parallel; each adds its line to what they share."""
+    names = [f"cluster-{number}" for number in range(16)]
+
+    def added(name: str) -> None:
+        write({"kustomization.yaml": Edit({"resources": (name,)})}, tmp_path)
+
+    with ThreadPoolExecutor(len(names)) as pool:
+        list(pool.map(added, names))
+    found = yaml.safe_load((tmp_path / "kustomization.yaml").read_text())
+    assert sorted(found["resources"]) == sorted(names)
+    assert [file.name for file in tmp_path.iterdir()] == ["kustomization.yaml"]

@@ -19,6 +19,7 @@ import yaml
 
 from tests.unit.render.world import (
     Object,
+    changed,
     facts,
     guard_rail,
     namespaced,
@@ -34,7 +35,7 @@ from vaultprov.kube.destinations import cidrs
 from vaultprov.kube.egress import config_entry, egress_rules
 from vaultprov.model import ServiceAccount
 from vaultprov.redact import Secret
-from vaultprov.render import ArgoCd, Facts, Layout, Tree, differences, render, write
+from vaultprov.render import ArgoCd, Facts, Layout, Tree, compared, render, write
 from vaultprov.render.objects import delivered
 from vaultprov.render.tree import Text, is_ours
 
@@ -97,10 +98,10 @@ def test_rendering_twice_changes_nothing(tmp_path: Path, layout: Layout) -> None
     write(made(layout), tmp_path)
     if layout is not Layout.PLAIN:  # that one is one cluster's
         write(other, tmp_path)
-        assert differences(other, tmp_path) == []
+        assert changed(compared(other, tmp_path)) == []
     before = read(tmp_path)
-    assert differences(made(layout), tmp_path) == []
-    assert write(made(layout), tmp_path) == []
+    assert changed(compared(made(layout), tmp_path)) == []
+    assert changed(write(made(layout), tmp_path)) == []
     assert read(tmp_path) == before
 
 
@@ -269,8 +270,8 @@ def test_clusters_that_need_different_parts_share_a_folder(tmp_path: Path) -> No
     write(made(Layout.KUSTOMIZE), tmp_path)
     before = read(tmp_path)
     stores = [secret_store("apps", "curator")]
-    changed = write(render(facts(Layout.KUSTOMIZE, "moc", "curator"), stores), tmp_path)
-    assert all(path.startswith("overlays/moc/curator/") for path in changed)
+    files = write(render(facts(Layout.KUSTOMIZE, "moc", "curator"), stores), tmp_path)
+    assert all(path.startswith("overlays/moc/curator/") for path in changed(files))
     assert before.items() <= read(tmp_path).items()
     text = (tmp_path / "overlays/moc/curator/kustomization.yaml").read_text()
     assert "base" not in text
@@ -301,10 +302,10 @@ class TestOperateFirst:
 
     def test_its_files_mean_what_ours_do(self, tree: Path) -> None:
         """Where we render a file that it has, the file is kept; only what it lacks is new."""
-        changed = write(render(self.asked(), self.bodies("openshift-config")), tree)
+        files = write(render(self.asked(), self.bodies("openshift-config")), tree)
         scope = "cluster-scope/overlays/prod/moc/smaug"
         binding = "external-secrets-operator-eso-vault-auth-tokenreview"
-        assert changed == [
+        assert changed(files) == [
             f"{scope}/clusterrolebindings/{binding}.yaml",
             f"{scope}/kustomization.yaml",
             "external-secrets/overlays/moc/smaug/eso-vault-auth-token.yaml",
@@ -326,7 +327,7 @@ class TestOperateFirst:
         before = read(tree)
         both = render(self.asked(), self.bodies("openshift-config", "opf-monitoring"))
         mgmt = "cluster-scope/overlays/prod/moc/smaug/secret-mgmt"
-        assert [p for p in write(both, tree) if "namespaces" not in p] == [
+        assert [p for p in changed(write(both, tree)) if "namespaces" not in p] == [
             "cluster-scope/overlays/prod/moc/smaug/kustomization.yaml",
             f"{mgmt}/kustomization.yaml",
             f"{mgmt}/opf-monitoring/kustomization.yaml",

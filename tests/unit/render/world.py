@@ -7,7 +7,7 @@ from typing import Any
 
 from vaultprov.kube import objects
 from vaultprov.model import ServiceAccount
-from vaultprov.render import ArgoCd, Facts, Layout
+from vaultprov.render import ArgoCd, Facts, File, Layout
 
 Object = dict[str, Any]
 REVIEWER = ServiceAccount("external-secrets-operator", "eso-vault-auth")
@@ -125,3 +125,7 @@ def read(folder: Path) -> dict[str, bytes]:
         for file in sorted(folder.rglob("*"))
         if file.is_file()
     }
+
+
+def changed(files: list[File]) -> list[str]:
+    return [file.path for file in files if file.differs]

@@ -73,25 +73,27 @@ CLUSTER = {
     "cluster": {"type": "str", "required": True},
 }
 DESIRED = {
-    "only": {"type": "str", "choices": ["vault", "cluster"]},
     "kubernetes_host": {"type": "str"},
     "kubernetes_ca_file": {"type": "path"},
     "reviewer": {"type": "str", "choices": ["secret", "token", "client", "jwt"]},
-    "reviewer_jwt_file": {"type": "path", "no_log": False},
-    "jwks_file": {"type": "path"},
-    "cluster_uid": {"type": "str"},
     "service_account": {"type": "list", "elements": "str"},
     "scope": {"type": "str", "choices": ["environment", "cluster"]},
     "policy_set": {"type": "str"},
     "policy_dir": {"type": "path"},
     "no_oidc": {"type": "bool", "default": False},
     "no_store": {"type": "bool", "default": False},
-    "store_token_file": {"type": "path", "no_log": False},
     "egress": {
         "type": "str",
         "choices": ["auto", "networkpolicy", "externalsecretsconfig", "none"],
     },
     "vault_cidr": {"type": "list", "elements": "str"},
+}
+LIVE = {
+    "only": {"type": "str", "choices": ["vault", "cluster"]},
+    "reviewer_jwt_file": {"type": "path", "no_log": False},
+    "jwks_file": {"type": "path"},
+    "cluster_uid": {"type": "str"},
+    "store_token_file": {"type": "path", "no_log": False},
     "exclusive": {"type": "bool", "default": False},
     "adopt": {"type": "bool", "default": False},
     "replace_cluster": {"type": "bool", "default": False},

@@ -15,6 +15,7 @@ author: The vaultprov authors (@vaultprov)
 extends_documentation_fragment:
   - vaultprov.vaultprov.options
   - vaultprov.vaultprov.desired
+  - vaultprov.vaultprov.live
 options:
   state:
     description:
@@ -190,6 +191,7 @@ from ansible_collections.vaultprov.vaultprov.plugins.module_utils.engine import 
     CLUSTER,
     CONNECTION,
     DESIRED,
+    LIVE,
     run,
 )
 
@@ -200,7 +202,7 @@ def main():
         "no_verify": {"type": "bool", "default": False},
         "renew_reviewer": {"type": "bool", "default": False},
     }
-    run("cluster", {**CLUSTER, **CONNECTION, **DESIRED, **more})
+    run("cluster", {**CLUSTER, **CONNECTION, **DESIRED, **LIVE, **more})
 
 
 if __name__ == "__main__":

@@ -14,6 +14,7 @@ author: The vaultprov authors (@vaultprov)
 extends_documentation_fragment:
   - vaultprov.vaultprov.options
   - vaultprov.vaultprov.desired
+  - vaultprov.vaultprov.live
 attributes:
   check_mode:
     support: full
@@ -148,12 +149,13 @@ from ansible_collections.vaultprov.vaultprov.plugins.module_utils.engine import 
     CLUSTER,
     CONNECTION,
     DESIRED,
+    LIVE,
     run,
 )
 
 
 def main():
-    run("cluster_info", {**CLUSTER, **CONNECTION, **DESIRED})
+    run("cluster_info", {**CLUSTER, **CONNECTION, **DESIRED, **LIVE})
 
 
 if __name__ == "__main__":
