@@ -210,13 +210,15 @@ def covers(pattern: str, item: str) -> bool:
     return bool(re.fullmatch(".*".join(map(re.escape, pattern.split("*"))), item))
 
 
-def _spread(name: str, before: Value, after: Value) -> Iterable[FieldChange]:
+def _spread(name: str, before: Value, after: Value) -> Sequence[FieldChange]:
+    """The members that differ, each by its path: `spec[provider][vault][server]`."""
     if not isinstance(after, Mapping) or not isinstance(before, Mapping | None):
         return (FieldChange(name, before, after),)
     old: Mapping[Any, Any] = before or {}
-    members = sorted(set(old) | set(after))
-    return tuple(
-        FieldChange(f"{name}[{member}]", old.get(member), after.get(member))
-        for member in members
-        if old.get(member) != after.get(member)
-    )
+    changes: list[FieldChange] = []
+    for member in sorted(set(old) | set(after)):
+        was, is_to_be, path = old.get(member), after.get(member), f"{name}[{member}]"
+        if was != is_to_be:
+            # An empty mapping has no members to differ, and is not nothing: `podSelector: {}`.
+            changes.extend(_spread(path, was, is_to_be) or (FieldChange(path, was, is_to_be),))
+    return tuple(changes)

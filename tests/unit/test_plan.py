@@ -43,6 +43,17 @@ DIFFS: dict[str, tuple[Any, Any, dict[str, tuple[Any, Any]]]] = {
         {"same": 1, "other": 4, "gone": 5},
         {"x[new]": (None, 2), "x[other]": (4, 3), "x[gone]": (5, None)},
     ),
+    "a mapping within a mapping differs member by member, too": (
+        {"a": {"b": {"c": 1, "same": 2}}},
+        {"a": {"b": {"c": 3, "same": 2}}},
+        {"x[a][b][c]": (3, 1)},
+    ),
+    "a mapping without members is not nothing": ({"a": {}}, {}, {"x[a]": (None, {})}),
+    "a member that becomes a mapping is one change": (
+        {"a": {"b": 1}},
+        {"a": "text"},
+        {"x[a]": ("text", {"b": 1})},
+    ),
     "a mapping where there was none": ({"a": 1}, None, {"x[a]": (None, 1)}),
     "a mapping instead of a text is one change": ({"a": 1}, "text", {"x": ("text", {"a": 1})}),
     "at least: foreign members are no change": (some("a"), words("a", "b"), {}),
