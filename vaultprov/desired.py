@@ -20,7 +20,7 @@ from vaultprov.vault.identity import Group, GroupAlias
 from vaultprov.vault.jwt_auth import JwtConfig, JwtRole
 from vaultprov.vault.kubernetes import AuthConfig, Role
 from vaultprov.vault.oidc import OidcConfig, OidcMount, OidcRole
-from vaultprov.vault.policy import Policy, policy_folder, render
+from vaultprov.vault.policy import Policy, owner, policy_folder, render
 from vaultprov.vault.secrets_mount import SecretsMount
 
 _BOOTSTRAP = "vaultprov bootstrap (once for the whole site; or add --bootstrap)"
@@ -109,17 +109,22 @@ def policies(onboarding: Onboarding) -> Iterator[Policy]:
             each = (values | {"namespace": namespace} for namespace in namespaces)
             return "\n".join(_rendered(folder / template, one, pattern) for one in each)
 
-        yield Policy(names.read_policy, of_team("team-read.hcl", patterns.team_read_policy))
+        whose = owner(onboarding.env, onboarding.cluster, onboarding.team)
+        read = of_team("team-read.hcl", patterns.team_read_policy)
+        yield Policy(names.read_policy, read, whose)
         if onboarding.oidc.enabled:
-            yield Policy(names.write_policy, of_team("team-write.hcl", patterns.team_write_policy))
+            write = of_team("team-write.hcl", patterns.team_write_policy)
+            yield Policy(names.write_policy, write, whose)
         return
     narrow = onboarding.scope is Scope.CLUSTER
     values["scope_path"] = f"{onboarding.env}/{onboarding.cluster}" if narrow else onboarding.env
     read_pattern = patterns.cluster_read_policy if narrow else patterns.read_policy
-    yield Policy(names.read_policy, _rendered(folder / "read.hcl", values, read_pattern))
+    read = _rendered(folder / "read.hcl", values, read_pattern)
+    whose = owner(onboarding.env, onboarding.cluster if narrow else "")
+    yield Policy(names.read_policy, read, whose)
     if onboarding.oidc.enabled:
-        text = _rendered(folder / "write.hcl", values, patterns.write_policy)
-        yield Policy(names.write_policy, text)
+        write = _rendered(folder / "write.hcl", values, patterns.write_policy)
+        yield Policy(names.write_policy, write, owner(onboarding.env))
 
 
 def _rendered(template: Path, values: dict[str, str], name_pattern: str) -> str:

@@ -14,7 +14,7 @@ from vaultprov.model import Onboarding, Only, Scope
 from vaultprov.names import Names, reviewer_binding
 from vaultprov.plan import Observed
 from vaultprov.resource import Fields, Io, Key, Resource, Right, State
-from vaultprov.vault.policy import Policy
+from vaultprov.vault.policy import Policy, owner
 
 _NAMESPACE = "cluster/namespace"  # others live in it, too
 
@@ -81,7 +81,8 @@ def of_login(onboarding: Onboarding, *, alone: bool) -> tuple[Gone, ...]:
     mount_key = Key("vault/auth", Names.of(onboarding).auth_mount)
     role = next(each for each in made if each.key.kind == "vault/role")
     mount = next(each for each in made if each.key == mount_key)
-    policy = Gone(Policy(_read_policies(onboarding)[0], ""), after=(mount_key,))
+    whose = owner(onboarding.env, onboarding.cluster)
+    policy = Gone(Policy(_read_policies(onboarding)[0], "", whose), after=(mount_key,))
     return (Gone(role), Gone(mount, after=(role.key,)), *((policy,) if alone else ()))
 
 
@@ -94,10 +95,11 @@ def of_environment(onboarding: Onboarding) -> tuple[Gone, ...]:
         if each.key.kind in ("vault/group", "vault/group-alias")
     ]
     people.reverse()  # the alias lets people in
-    texts = [_read_policies(onboarding)[1], names.write_policy]
+    shared = (_read_policies(onboarding)[1], names.write_policy)
+    policies = [Policy(name, "", owner(onboarding.env)) for name in shared]
     mount = Key("vault/auth", names.auth_mount)
     removed: list[Gone] = []
-    for resource in (*people, *(Policy(name, "") for name in texts)):
+    for resource in (*people, *policies):
         removed.append(Gone(resource, after=(mount, *(each.key for each in removed))))
     return tuple(removed)
 

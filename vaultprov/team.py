@@ -18,7 +18,7 @@ from vaultprov.doctor.network import Network
 from vaultprov.doctor.world import World
 from vaultprov.errors import Error, Refused
 from vaultprov.model import Onboarding, Only, is_dns_label
-from vaultprov.names import Names, joined
+from vaultprov.names import Names
 from vaultprov.part import Change, carry_out
 from vaultprov.removal import Gone
 from vaultprov.resource import Io, Resource, State
@@ -29,7 +29,7 @@ from vaultprov.vault.identity import Group, GroupAlias
 from vaultprov.vault.jwt_auth import JwtConfig, JwtRole
 from vaultprov.vault.kubernetes import AuthConfig, Role
 from vaultprov.vault.marker import find_mount
-from vaultprov.vault.policy import Policy
+from vaultprov.vault.policy import Policy, owner
 
 
 def onboard(
@@ -58,9 +58,7 @@ def onboard(
             team = replace(team, audience=state.attrs["audience"] or team.audience)
         part = parts.of(team, namespaces)
         whole = parts.of(team, sorted(_namespaces(state) | set(namespaces)))
-        in_vault = _in_vault(whole)
-        _check_policies(team, in_vault, io, budget)
-        wanted = (*in_vault, *parts.in_cluster(part, role, world))
+        wanted = (*_in_vault(whole), *parts.in_cluster(part, role, world))
         return Change(part, role, wanted, add=True)
 
     return _carried_out(change, request, io, budget, network, on_plan, on_event)
@@ -146,31 +144,6 @@ def _check_ours(team: Onboarding, role: parts.AnyRole, state: State | None) -> N
     )
 
 
-def _check_policies(
-    team: Onboarding, resources: Sequence[Resource], io: Io, budget: Budget
-) -> None:
-    """Raises Refused if a policy of a team's name is about paths of another cluster.
-
-    Names are joined by hyphens and hold some: team `db` of `infra-dev` is named as team `dev-db` of
-    `infra`, and would lose its access.
-    """
-    below = f"/{joined(team.env, team.cluster)}/"
-    made = [each for each in resources if isinstance(each, Policy)]
-    observed = observe(made, io, budget)
-    for policy in made:
-        state = observed[policy.key]
-        ours = policy.wanted().fields["path"]
-        live = state.fields["path"] if state and not state.foreign else ()
-        others = sorted(path for path in live if below not in path and path not in ours)
-        if others:
-            raise Refused(
-                f"refused, nothing was written: {policy.key} is about {others[0]}, so it is "
-                "another cluster's or team's",
-                hint="give the settings names.team_read_policy and names.team_write_policy another "
-                "pattern",
-            )
-
-
 def _in_vault(part: Onboarding) -> list[Resource]:
     """The team's policies, group and alias, and what they need; not the cluster's mount."""
     made = onboarding_resources(part, Target(), Only.VAULT)
@@ -210,7 +183,10 @@ def _out_of_vault(
 ) -> tuple[tuple[Resource, ...], tuple[str, ...]]:
     """The team's policies, its group if nothing else is in it, and what a reader has to know."""
     names = Names.of(part)
-    policies = (Gone(Policy(names.read_policy, "")), Gone(Policy(names.write_policy, "")))
+    whose = owner(part.env, part.cluster, part.team)
+    policies = tuple(
+        Gone(Policy(name, "", whose)) for name in (names.read_policy, names.write_policy)
+    )
     made = _in_vault(part) if part.oidc.enabled else []
     group = next((each for each in made if isinstance(each, Group)), None)
     state = observe((group,), io, budget)[group.key] if group else None

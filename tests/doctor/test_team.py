@@ -7,6 +7,7 @@ import pytest
 from tests.conftest import Result
 from tests.doctor.conftest import STORE, Clinic
 from vaultprov.vault.hcl import meaning
+from vaultprov.vault.policy import Policy, owner
 
 ROLE = "auth/smaug-k8s/role/dragons"
 PEOPLE, WORKLOADS = "moc-smaug-dragons-kv-rw", "moc-smaug-dragons-kv-r"
@@ -251,9 +252,9 @@ def test_an_audience_that_people_chose_is_asked_for(spaces: Clinic) -> None:
 def test_a_policy_of_another_clusters_team_is_not_overwritten(spaces: Clinic) -> None:
     """Names are joined by hyphens: team `db` of `infra-dev` is named as `dev-db` of `infra`."""
     rule = 'path "k8s_secrets/data/moc/smaug-b/lair/*" {\n capabilities = ["read"]\n}\n'
-    text = f"# managed by vaultprov\n{rule}"
+    text = Policy("moc-smaug-b-c-kv-r", rule, owner("moc", "smaug-b", "c")).marked
     spaces.write("sys/policies/acl/moc-smaug-b-c-kv-r", policy=text)
     refused = spaces.run("team onboard", "--group", "b-c", "--namespace", "lair")
     assert refused.code == 6, refused.out
-    assert "k8s_secrets/data/moc/smaug-b/lair/*" in refused.err
+    assert "belongs to environment=moc cluster=smaug-b team=c" in refused.err
     assert spaces.read("sys/policies/acl/moc-smaug-b-c-kv-r")["policy"] == text

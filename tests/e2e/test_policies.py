@@ -6,6 +6,7 @@ import pytest
 
 from tests.conftest import Lab, Result
 from vaultprov.vault.hcl import meaning
+from vaultprov.vault.policy import Policy, owner
 
 WHO = ("--env", "moc", "--cluster", "smaug")
 READ, WRITE = "moc-kv-r", "moc-kv-rw"
@@ -223,3 +224,20 @@ def test_what_the_default_policy_grants_everybody_has(onboarded: Lab) -> None:
     done = onboarded.run("access", *WHO, "--output", "json", "k8s_secrets/osc/x").document
     found = {h["name"] for h in done["holders"] if h["kind"] == "approle role"}
     assert found == {"approle/role/with"}
+
+
+def test_a_policy_of_another_owner_with_the_same_name_is_never_touched(site: Lab) -> None:
+    """Environment `moc-smaug` and cluster `smaug` of `moc` both call theirs `moc-smaug-kv-r`."""
+    name = "moc-smaug-kv-r"
+    theirs = Policy(name, OPEN, owner("moc-smaug")).marked
+    rewrite(site, name, theirs)
+    for flags in ((), ("--adopt",)):
+        refused = site.onboard("--scope", "cluster", *flags)
+        assert refused.code == 6, refused.out + refused.err
+        assert f"vault/policy/{name}  belongs to environment=moc-smaug" in refused.out
+        assert "names.*" in refused.err
+    assert site.onboard().code == 0
+    gone = site.run("offboard", *WHO, "--yes")
+    assert gone.code == 0, gone.out + gone.err
+    assert f"kept: vault/policy/{name} belongs to environment=moc-smaug" in gone.out
+    assert site.vault.sys.read_policy(name)["data"]["rules"] == theirs

@@ -10,9 +10,9 @@ from tests.unit.worlds import MemoryVault
 from vaultprov.errors import ConfigError
 from vaultprov.model import Onboarding, Scope
 from vaultprov.names import Names
-from vaultprov.resource import Io, VaultRight
+from vaultprov.resource import Io, State, VaultRight
 from vaultprov.vault.hcl import meaning
-from vaultprov.vault.policy import HEADER, Policy, policy_folder, render
+from vaultprov.vault.policy import Policy, owner, policy_folder, render
 
 VALUES = {"env": "moc", "cluster": "smaug", "kv_mount": "k8s_secrets", "scope_path": "moc"}
 SETS = ["default", "operate-first"]
@@ -165,11 +165,35 @@ class TestPolicy:
     PATH = "sys/policies/acl/moc-kv-r"
 
     def test_text_with_our_marker_is_ours(self) -> None:
-        vault = MemoryVault({self.PATH: {"policy": HEADER + self.TEXT}})
-        found = Policy("moc-kv-r", self.TEXT).read(Io(vault, None))
-        assert found is not None
+        policy = Policy("moc-kv-r", self.TEXT, owner("moc"))
+        found = self.of(policy, policy.marked)
         assert found.foreign is None
-        assert found.fields == Policy("moc-kv-r", self.TEXT).wanted().fields
+        assert found.fields == policy.wanted().fields
+
+    def of(self, policy: Policy, text: str) -> State:
+        found = policy.read(Io(MemoryVault({self.PATH: {"policy": text}}), None))
+        assert found is not None
+        return found
+
+    def test_a_marker_that_names_nobody_is_ours(self) -> None:
+        text = f"# managed by vaultprov; edited\n{self.TEXT}"
+        assert self.of(Policy("moc-kv-r", self.TEXT, owner("moc")), text).foreign is None
+
+    @pytest.mark.parametrize(
+        ("one", "other"),
+        [
+            (owner("moc", "a-b"), owner("moc-a", "b")),
+            (owner("moc", "a", "b-c"), owner("moc", "a-b", "c")),
+            (owner("moc-a"), owner("moc", "a")),
+        ],
+    )
+    def test_who_has_the_same_name_by_its_hyphens_is_never_overwritten(
+        self, one: str, other: str
+    ) -> None:
+        theirs = Policy("moc-kv-r", self.TEXT, one).marked
+        foreign = self.of(Policy("moc-kv-r", "", other), theirs).foreign
+        assert foreign is not None
+        assert (foreign.reason, foreign.flag) == (f"belongs to {one}", "")
 
     def test_text_of_another_author_is_foreign(self) -> None:
         found = Policy("moc-kv-r", "").read(

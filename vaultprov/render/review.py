@@ -21,7 +21,7 @@ from vaultprov.vault.jwt_auth import JwtConfig, JwtRole
 from vaultprov.vault.kubernetes import AuthConfig, Role
 from vaultprov.vault.marker import Marker
 from vaultprov.vault.oidc import OidcConfig, OidcMount, OidcRole
-from vaultprov.vault.policy import HEADER, Policy
+from vaultprov.vault.policy import Policy
 from vaultprov.vault.secrets_mount import SecretsMount
 
 _PREAMBLE = """\
@@ -45,7 +45,7 @@ def vault_side(resources: Iterable[Resource], command: str) -> dict[str, str]:
             continue
         if isinstance(resource, Policy):
             # Exactly what is written to Vault: its first line is the marker there.
-            files[f"vault/policies/{_policy_file(resource)}"] = HEADER + resource.text
+            files[f"vault/policies/{_policy_file(resource)}"] = resource.marked
         commands.append(f"\n# {resource.key}\n" + "".join(f"{x}\n" for x in _commands(resource)))
     return {**files, "vault/commands.sh": "".join(commands)}
 

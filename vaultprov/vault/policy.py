@@ -1,12 +1,17 @@
 """ACL policies, compared by meaning.
 
 A policy has no place for a marker but its text: the first line is a comment that says whose it is.
+
+    # managed by vaultprov: environment=moc cluster=smaug; edits are overwritten by the next run
+
 A policy of another author that means the same is kept as it is; one that means something else is
-shown as a diff and refused until `--adopt`.
+shown as a diff and refused until `--adopt`. Names are joined by hyphens and hold some, so cluster
+`b` of `moc-a` may have the policy's name of cluster `a-b` of `moc`: that one is never overwritten.
 """
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from pathlib import Path
 from string import Template
@@ -16,18 +21,30 @@ from vaultprov.names import joined
 from vaultprov.resource import Fields, Foreign, Io, Key, Right, State, VaultRight
 from vaultprov.vault.hcl import HclError, meaning
 
-HEADER = "# managed by vaultprov; edits are overwritten by the next run\n"
-_MARK = "# managed by vaultprov"
+_MARK = re.compile(r"\s*# managed by vaultprov(?:: ([^;\n]*))?")
+
+
+def owner(env: str, cluster: str = "", team: str = "") -> str:
+    """Whose a policy is: an environment's, a cluster's, or a team's on a cluster."""
+    facts = {"environment": env, "cluster": cluster, "team": team}
+    return " ".join(f"{name}={value}" for name, value in facts.items() if value)
 
 
 @dataclass(frozen=True, slots=True)
 class Policy:
-    """The policy `name` with the rules of `text`."""
+    """The policy `name` with the rules of `text`. owner: as `owner` makes it; "" is the site."""
 
     name: str
     text: str
+    owner: str = ""
     after: tuple[Key, ...] = ()
     required: str = ""
+
+    @property
+    def marked(self) -> str:
+        """The text as it stands in Vault, behind the line that says whose it is."""
+        mark = f"# managed by vaultprov{f': {self.owner}' if self.owner else ''}"
+        return f"{mark}; edits are overwritten by the next run\n{self.text}"
 
     @property
     def key(self) -> Key:
@@ -42,17 +59,27 @@ class Policy:
         if found is None:
             return None
         text = str(found.get("policy", ""))
-        foreign = None
-        if not text.lstrip().startswith(_MARK):
-            foreign = Foreign("was written by somebody else (its text carries no vaultprov marker)")
         try:
             rules = meaning(text)
         except HclError:
             rules = {"(a text that vaultprov cannot read)": text}  # shown before it is replaced
-        return State({"path": rules}, foreign=foreign)
+        return State({"path": rules}, foreign=self._foreign(text))
+
+    def _foreign(self, text: str) -> Foreign | None:
+        mark = _MARK.match(text)
+        if mark is None:
+            return Foreign("was written by somebody else (its text carries no vaultprov marker)")
+        if mark[1] and self.owner and mark[1] != self.owner:
+            return Foreign(
+                f"belongs to {mark[1]}",
+                flag="",
+                hint="two names joined to the same: give one another pattern (settings names.*); "
+                f"of what nobody uses any more, `vault policy delete {self.name.lower()}`",
+            )
+        return None
 
     def write(self, io: Io, target: Fields, found: State | None) -> None:
-        io.vault.write(self._path, {"policy": HEADER + self.text})
+        io.vault.write(self._path, {"policy": self.marked})
 
     def remove(self, io: Io, found: State) -> None:
         io.vault.delete(self._path)

@@ -16,7 +16,7 @@ from vaultprov.model import Oidc, Only, Reviewer, ReviewerMode
 from vaultprov.redact import Secret
 from vaultprov.render import Facts, Layout, render, vault_side, write
 from vaultprov.resource import Resource
-from vaultprov.vault.policy import HEADER, Policy
+from vaultprov.vault.policy import Policy
 
 COMMAND = "vaultprov render"
 KEYS = "https://api.smaug.example.com:6443/openid/v1/jwks"
@@ -80,7 +80,7 @@ def test_a_policys_file_is_what_vault_gets() -> None:
         "vault/policies/moc-kv-rw.hcl",
     ]
     [policy] = [r for r in resources() if isinstance(r, Policy) and r.name == "moc-kv-r"]
-    assert files["vault/policies/moc-kv-r.hcl"] == HEADER + policy.text
+    assert files["vault/policies/moc-kv-r.hcl"] == policy.marked
 
 
 def test_the_commands_write_what_the_resources_do(tmp_path: Path) -> None:
