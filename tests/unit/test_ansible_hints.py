@@ -24,6 +24,10 @@ PARAMS = {"adopt": False, "kubernetes_host": None, "kubernetes_ca_file": None, "
             "vaultprov bootstrap (once for the whole site; or add --bootstrap)",
             "vaultprov bootstrap (once for the whole site; or add bootstrap: true)",
         ),
+        (
+            "--set argocd.repo_url=URL, or in the site file",
+            'set: {argocd.repo_url: "URL"}, or in the site file',
+        ),
         ("vaultprov offboard --only vault", "vaultprov offboard --only vault"),
         ("add --probe", "add --probe"),  # not an option of this module
     ],

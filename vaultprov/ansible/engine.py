@@ -60,6 +60,7 @@ _VARIABLES = {
 }
 # What is inside is a command line, to be run as it is.
 _COMMAND = re.compile(r"(\bvaultprov [^;,()]*)")
+_SETTING = re.compile(r"--set ([\w.]+)=([^\s,;)]+)")
 _ENDED_BADLY = (Status.FAILED, Status.REFUSED)
 _PATHS = ("config", "dir", "reviewer_jwt_file", "jwks_file", "store_token_file", "from_dir")
 # What only an onboarding uses: the same task with `state: absent` is to take back what it made.
@@ -279,10 +280,10 @@ def _in_a_playbook(told: str, params: Params) -> str:
         return f"{name}: true" if isinstance(params[name], bool) else f"{name}:"
 
     parts = _COMMAND.split(told)
-    parts[::2] = [
-        re.sub(r"--([a-z][a-z-]*)", option, each).replace("the same command", "the same task")
-        for each in parts[::2]
-    ]
+    for n in range(0, len(parts), 2):
+        settings = _SETTING.sub(r'set: {\1: "\2"}', parts[n])
+        options = re.sub(r"--([a-z][a-z-]*)", option, settings)
+        parts[n] = options.replace("the same command", "the same task")
     return "".join(parts)
 
 
