@@ -29,6 +29,7 @@ from vaultprov.resource import Io, Key, Resource
 from vaultprov.retry import Budget
 from vaultprov.run import OnPlan, Outcome, planned, refusal, stores_ready
 from vaultprov.survey import with_api_audience
+from vaultprov.unproved import unproved
 from vaultprov.usage import check_cluster
 from vaultprov.vault.jwt_auth import JwtRole
 from vaultprov.vault.kubernetes import Role, token_right
@@ -280,11 +281,11 @@ def _settled(role: Resource, io: Io, budget: Budget) -> None:
 def _let_in(outcome: Outcome, change: Change, world: World, io: Io, budget: Budget) -> Outcome:
     checks = prove(change.part, change.part.audience, io, budget, fresh=True)
     outcome = replace(outcome, checks=checks)
-    failed = next((check for check in checks if not check.ok), None)
-    if failed is None:
+    if all(check.ok for check in checks):
         return stores_ready(outcome, change.resources, world, io)
-    told = f"not so: {failed.title}: {failed.detail}"
-    return replace(outcome, error=NotConverged(told, hint=failed.hint))
+    again = f"vaultprov onboard {world.case.who} {{}}".format
+    error = unproved("not so", checks, change.part, io, world.network, again)
+    return replace(outcome, error=error)
 
 
 def _kept_out(outcome: Outcome, part: Onboarding, tokens: Mapping[str, Secret], io: Io) -> Outcome:

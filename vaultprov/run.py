@@ -33,6 +33,7 @@ from vaultprov.resource import Io, Key, Resource, State
 from vaultprov.retry import Budget
 from vaultprov.survey import Surroundings, survey, with_api_audience
 from vaultprov.touch import ready
+from vaultprov.unproved import unproved
 from vaultprov.vault.kubernetes import token_right
 from vaultprov.verify import Check, prove
 
@@ -166,7 +167,7 @@ def execute(
                 check_keys_url(request.onboarding, plan, network)
             if request.only is Only.VAULT:
                 check_at_hand(request.onboarding, request.target, plan)
-            outcome = _apply(resources, plan, observed, io, budget, outcome, on_event)
+            outcome = _apply(resources, plan, observed, io, budget, network, outcome, on_event)
             if proves(request) and outcome.error is None and world is not None:
                 outcome = stores_ready(outcome, more, world, io)
     except Error as error:
@@ -251,6 +252,7 @@ def _apply(
     observed: Observed,
     io: Io,
     budget: Budget,
+    network: Network | None,
     outcome: Outcome,
     on_event: OnEvent,
 ) -> Outcome:
@@ -274,7 +276,7 @@ def _apply(
         if failures:
             outcome = replace(outcome, error=failures[0])
         elif not outcome.checks and proves(request):
-            outcome = _proved(outcome, states, io, budget)
+            outcome = _proved(outcome, states, io, budget, network)
     if outcome.condition is not None and not any(r.error for r in done):
         outcome = replace(outcome, condition=Condition.IN_PLACE)
     return replace(outcome, results=done)
@@ -291,7 +293,9 @@ def _unproven(step: Step) -> Result:
     return Result(step, Status.SKIPPED, Error("not tried: the login was not proved"))
 
 
-def _proved(outcome: Outcome, states: Observed, io: Io, budget: Budget) -> Outcome:
+def _proved(
+    outcome: Outcome, states: Observed, io: Io, budget: Budget, network: Network | None
+) -> Outcome:
     """With the proof; an error on the way to it leaves what was written in the outcome."""
     onboarding = _asking(outcome.request.onboarding, states)
     fresh = any(result.status is Status.WRITTEN for result in outcome.results)
@@ -301,7 +305,10 @@ def _proved(outcome: Outcome, states: Observed, io: Io, budget: Budget) -> Outco
         return replace(outcome, error=error)
     outcome = replace(outcome, checks=checks)
     if not all(check.ok for check in checks):
-        outcome = replace(outcome, error=_unproved(checks))
+        said = "everything is in place, but the proof failed"
+        again = "add {} to the same command".format
+        told = unproved(said, checks, onboarding, io, network, again)
+        outcome = replace(outcome, error=told)
     return outcome
 
 
@@ -382,11 +389,3 @@ def refusal(plan: Plan) -> Refused:
     flags = sorted({reason.flag for _, reason in reasons if reason.flag})
     take_over = f"to take over what is shown, add {' '.join(flags)} to the same command"
     return Refused(f"refused, nothing was written: {told}", hint=reasons[0][1].hint or take_over)
-
-
-def _unproved(checks: Sequence[Check]) -> NotConverged:
-    failed = next(check for check in checks if not check.ok)
-    return NotConverged(
-        f"everything is in place, but the proof failed: {failed.title}: {failed.detail}",
-        hint=failed.hint or "add --renew-reviewer to the same command",
-    )

@@ -21,6 +21,7 @@ from tests.e2e.worlds import (
     workload_token,
 )
 from vaultprov.devenv.oidc import OidcProvider
+from vaultprov.devenv.process import free_port
 from vaultprov.redact import Secret
 
 
@@ -185,6 +186,18 @@ def test_a_reviewer_that_vault_lost_behind_our_back_is_renewed_on_demand(onboard
     assert failed.code == 1
     assert "--renew-reviewer" in failed.err
     assert onboarded.onboard("--renew-reviewer").code == 0
+
+
+def test_an_address_that_vault_does_not_reach_is_what_the_failed_proof_names(
+    onboarded: Lab,
+) -> None:
+    """Vault says no more than `permission denied`; the way is looked at from here."""
+    nowhere = f"https://127.0.0.1:{free_port()}"
+    failed = onboarded.onboard("--kubernetes-host", nowhere)
+    assert failed.code == 1
+    assert f"Vault is to ask {nowhere}, not reached from here either" in failed.err
+    assert "--kubernetes-host URL" in failed.err
+    assert onboarded.onboard().code == 0
 
 
 def test_foreign_labels_and_fields_in_the_cluster_survive(onboarded: Lab) -> None:
