@@ -173,7 +173,13 @@ class Lab:
 
 
 @pytest.fixture
-def lab(tmp_path: Path, bao: OpenBao, kube: Kube, provider: OidcProvider) -> Iterator[Lab]:
+def lab(
+    tmp_path: Path,
+    tmp_path_factory: pytest.TempPathFactory,
+    bao: OpenBao,
+    kube: Kube,
+    provider: OidcProvider,
+) -> Iterator[Lab]:
     """A desk with nothing onboarded yet; checks at the end that the canaries were never printed."""
     unique = f"{os.environ.get('PYTEST_XDIST_WORKER', 'gw')}-{os.getpid()}-{next(_ids)}"
     kubeconfig = write_kubeconfig(
@@ -186,6 +192,7 @@ def lab(tmp_path: Path, bao: OpenBao, kube: Kube, provider: OidcProvider) -> Ite
     env = {
         "PATH": os.environ["PATH"],
         "HOME": str(tmp_path),
+        "TMPDIR": str(tmp_path_factory.mktemp("tmp")),  # what is killed leaves files behind
         "VAULT_ADDR": bao.address,
         "VAULT_TOKEN": bao.root_token,
         "KUBECONFIG": str(kubeconfig),
