@@ -13,6 +13,7 @@ import time
 from collections import defaultdict
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from importlib.metadata import version
 from pathlib import Path
 from statistics import median, median_low
 
@@ -69,7 +70,7 @@ _NOTES = f"""\
 (d) scripts/playbook-vaultprov.yml: (a) as one task of ansible-playbook, whose start is in it.
 (e) scripts/playbook-hashivault.yml: the same from ansible-modules-hashivault and kubectl, one task
     each, in the same ansible-playbook. It compares before it writes, except for the reviewer's
-    token, which it never renews; it cannot say the role's audience, and checks no rights.
+    token, which it never renews; it has no option for the role's audience, and checks no rights.
 {SLOW} is added to each request and not to connecting: that favours (b), which connects once per
 command. Counts are medians at {SLOW}; depth is the longest chain of round trips in sequence, of
 all runs the least, because noise makes things sent at once look sequential, never the opposite."""
@@ -181,7 +182,7 @@ def _heading(desk: Desk, kubectl: str, runs: int) -> str:
     load = os.getloadavg()[0]
     return (
         f"{platform.system()} {platform.machine()}, {os.cpu_count()} cores (load {load:.1f}), "
-        f"Python {platform.python_version()}\n"
+        f"Python {platform.python_version()}, ansible-core {version('ansible-core')}\n"
         f"OpenBao {vault['version']}, Kubernetes {kube['gitVersion']} ({kind}), "
         f"{f'kubectl {kubectl}' if kubectl else 'no kubectl, so (b) and (e) ARE NOT MEASURED'}\n"
         f"{runs} runs after one to warm up, competitors by turns, everything on loopback\n"

@@ -25,6 +25,7 @@ import yaml
 from urllib3.connectionpool import HTTPConnectionPool
 
 from vaultprov.cli import cli
+from vaultprov.clients.network import SocketNetwork
 from vaultprov.devenv.control_plane import ControlPlane, control_plane
 from vaultprov.devenv.kube_api import KubeApi, serve
 from vaultprov.devenv.kubeconfig import write_kubeconfig
@@ -156,7 +157,7 @@ class Desk:
         """A replay of `vaultprov onboard`, which is run in this process to record it."""
         options = cli.commands["onboard"].make_context("onboard", self.words(world)).params
         with _recording(route) as waves, wired("onboard", options, route.environ, print) as wiring:
-            outcome = execute(*wiring[:2], Budget(), write=True)
+            outcome = execute(*wiring[:2], Budget(), write=True, network=SocketNetwork())
         if outcome.exit_code != 0:
             raise DevenvError(f"{job}: the run to record failed: {outcome.error}")
         return Replay([waves[number] for number in sorted(waves)], world, self.vault_token)

@@ -113,9 +113,29 @@ def _resources(
                 resources += of_reviewer(onboarding, after)
         else:
             version = (world.store_version() or "").rpartition("/")[2]
-            resources += of_cluster(onboarding, version, _applied(world, io), after)
+            made = of_cluster(onboarding, version, _applied(world, io), after)
+            unused, kept = _unused(made, world)
+            resources += unused
+            notes += kept
     notes.append(f"the secrets below {onboarding.kv_mount}/ and every namespace stay")
     return resources, tuple(notes)
+
+
+def _unused(gone: Iterable[Gone], world: World) -> tuple[tuple[Gone, ...], list[str]]:
+    """Without the accounts that stores of another Vault or mount log in with, a sentence each."""
+    here = (world.names.auth_mount, world.case.onboarding.store.server)
+    users = {
+        f"{store.account.namespace or store.namespace}/{store.account.name}": store
+        for store in world.all_stores()
+        if store.account is not None and (store.mount, store.server) != here
+    }
+    left, kept = [], []
+    for each in gone:
+        if each.key.kind == "cluster/serviceaccount" and each.key.name in users:
+            kept.append(f"kept: {each.key}, with which {users[each.key.name]} logs in")
+        else:
+            left.append(each)
+    return tuple(left), kept
 
 
 def _applied(world: World, io: Io) -> Iterable[Mapping[str, Any]]:

@@ -93,8 +93,14 @@ class Outcome:
     @property
     def changed(self) -> bool:
         """Whether anything was written, or (for a plan) would be."""
-        pending = Status.WRITTEN if self.write else Status.PLANNED
-        return any(result.status is pending for result in self.results)
+        pending = any(result.status is Status.PLANNED for result in self.results)
+        return self.written if self.write else pending
+
+    @property
+    def written(self) -> bool:
+        """Whether anything was written, however the run ended."""
+        steps = any(result.status is Status.WRITTEN for result in self.results)
+        return steps or any(check.wrote for check in self.checks)
 
     @property
     def exit_code(self) -> int:
@@ -162,11 +168,12 @@ def execute(
         if plan.refused():
             raise refusal(plan)
         check_client_mode(request.onboarding, plan)
-        if write:
+        if request.command == "onboard":  # also where its check mode only plans it
             if network is not None:
                 check_keys_url(request.onboarding, plan, network)
             if request.only is Only.VAULT:
                 check_at_hand(request.onboarding, request.target, plan)
+        if write:
             outcome = _apply(resources, plan, observed, io, budget, network, outcome, on_event)
             if proves(request) and outcome.error is None and world is not None:
                 outcome = stores_ready(outcome, more, world, io)

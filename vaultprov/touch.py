@@ -52,10 +52,11 @@ def ready(manifest: Mapping[str, Any], io: Io, timeout: float, *, anew: bool) ->
         condition = _looked_at(manifest, io, _AGAIN, _state(manifest, io)) or condition
     if condition is None:
         told = f"External Secrets did not look at it within {timeout:.0f} s"
-        return Check(title, ok=False, detail=told, hint="see whether the operand runs")
-    if condition[0] == "True":
-        return Check(title, ok=True, detail=condition[1])
-    return Check(title, ok=False, detail=condition[1], hint="vaultprov doctor finds the cause")
+        hint = "see whether the operand runs"
+        return Check(title, ok=False, detail=told, hint=hint, wrote=True)
+    well = condition[0] == "True"
+    hint = "" if well else "vaultprov doctor finds the cause"
+    return Check(title, well, condition[1], hint, wrote=True)
 
 
 def _looked_at(

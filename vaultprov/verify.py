@@ -28,12 +28,16 @@ _RELOAD = 35.0  # seconds: other Vault nodes reload a config's CA on a 30 s tick
 
 @dataclass(frozen=True, slots=True)
 class Check:
-    """One thing that was tried and what came of it."""
+    """One thing that was tried and what came of it.
+
+    wrote: trying it wrote something, such as the annotation of a store that is touched.
+    """
 
     title: str
     ok: bool
     detail: str = ""
     hint: str = ""
+    wrote: bool = False
 
 
 def prove(

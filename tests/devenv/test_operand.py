@@ -20,6 +20,7 @@ import pytest
 import urllib3
 
 from vaultprov.devenv.cluster import Cluster, KubeRefusedError
+from vaultprov.devenv.control_plane import control_plane
 from vaultprov.devenv.eso_install import Installation, install
 from vaultprov.devenv.external_secrets import external_secrets, find_assets, install_crds
 from vaultprov.devenv.kube_api import serve
@@ -69,13 +70,14 @@ class Vault:
 
 
 @pytest.fixture(scope="module")
-def cluster(request: pytest.FixtureRequest) -> Iterator[Cluster]:
+def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
+    """A cluster of our own: where External Secrets is installed, other tests find another world."""
     if KUBE == "embedded":
         with serve() as api:
             yield Cluster(api.server, api.ca_pem, api.admin_token)
     elif KUBE == "control-plane":
-        kube = request.getfixturevalue("kube")
-        yield Cluster(kube.server, kube.ca_pem, kube.token)
+        with control_plane(tmp_path_factory.mktemp("control-plane")) as real_one:
+            yield Cluster(real_one.server, real_one.ca_pem, real_one.admin_token)
     else:
         pytest.skip("somebody else may run a controller in that cluster")
 

@@ -224,6 +224,22 @@ def test_offboard_takes_store_and_policy_away(bare: Clinic) -> None:
     assert not bare.absent(SECRET)
 
 
+def test_offboard_keeps_the_account_of_another_vaults_store(bare: Clinic) -> None:
+    assert bare.run("onboard").code == 0
+    store = bare.get(STORE)
+    spec = store["spec"]
+    spec["provider"]["vault"]["server"] = "https://another-vault.example.com"
+    metadata = {"name": "another"}
+    body = {"apiVersion": store["apiVersion"], "kind": store["kind"], "metadata": metadata}
+    bare.cluster.apply({**body, "spec": spec})
+    done = bare.run("offboard", "--yes")
+    assert done.code == 0, done.out + done.err
+    account = "serviceaccount/external-secrets/vault-secret-fetcher"
+    assert f"kept: cluster/{account}, with which ClusterSecretStore another logs in" in done.out
+    assert not bare.absent(("v1", "ServiceAccount", "external-secrets", "vault-secret-fetcher"))
+    assert bare.absent(STORE)
+
+
 def test_every_address_of_every_family_is_opened(
     bare: Clinic, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -197,6 +197,45 @@ def test_what_is_somebody_elses_is_refused_in_check_mode_as_in_the_run(desk: Lab
     assert (stands["condition"], stands["changed"]) == ("foreign", False)
 
 
+def test_another_clusters_context_is_no_way_to_stand(desk: Lab) -> None:
+    """`when: condition == 'not onboarded'` is not to go on with it."""
+    assert play(desk, [task()]).results[0]["changed"] is True
+    wrong = play(desk, [task("cluster_info", cluster="another")]).results[0]
+    assert (wrong["failed"], wrong["exit_code"]) == (True, 6)
+
+
+def test_check_mode_says_what_the_half_at_vault_lacks(desk: Lab) -> None:
+    ca = desk.folder / "ca.pem"
+    ca.write_text(desk.kube.ca_pem)
+    half = task(only="vault", kubernetes_host=desk.kube.server, kubernetes_ca_file=str(ca))
+    would, did = (play(desk, [half], *flags).results[0] for flags in (["--check"], []))
+    assert would["failed"] is did["failed"] is True
+    assert would["msg"] == did["msg"]
+
+
+def test_a_touched_store_is_a_change_and_one_that_is_not_there_is_none(desk: Lab) -> None:
+    assert play(desk, [task()]).results[0]["changed"] is True
+    touching = task("verify", touch_store="vault")
+    assert play(desk, [touching], "--check").results[0]["changed"] is True
+    missing = play(desk, [touching]).results[0]
+    assert (missing["exit_code"], missing["changed"]) == (2, False)
+
+
+def test_warnings_are_ansibles(desk: Lab) -> None:
+    done = play(desk, [task(env="mock")], "--check")
+    assert any("mock is not an environment" in each for each in done.results[0]["warnings"])
+
+
+def test_a_policy_differs_by_what_it_grants(desk: Lab) -> None:
+    assert play(desk, [task()]).results[0]["changed"] is True
+    rule = 'path "k8s_secrets/data/moc/*" {\n  capabilities = ["read", "list"]\n}\n'
+    desk.vault.sys.create_or_update_policy("moc-kv-r", f"# managed by vaultprov\n{rule}")
+    shown = play(desk, [task()], "--check", "--diff").out
+    assert "-path[k8s_secrets/data/moc/*]:" in shown
+    assert "+path[k8s_secrets/metadata/moc/*]:" in shown
+    assert "capabilities" not in shown
+
+
 def test_how_it_stands_is_told_by_the_options_that_made_it(desk: Lab) -> None:
     options: dict[str, Any] = {"scope": "cluster", "no_oidc": True, "service_account": ["a/b"]}
     assert play(desk, [task(**options)]).results[0]["changed"] is True
@@ -217,6 +256,9 @@ def test_what_a_task_says_is_stronger_than_any_variable(desk: Lab) -> None:
         misled = desk.having(**wrong, **elsewhere, ELSEWHERE=token)
         done = play(misled, [task(**right)], "--check")
         assert done.results[0]["failed"] is False, done.out
+    misled = desk.having(VAULT_ADDR="http://127.0.0.1:1")
+    by_set = play(misled, [task(set={"vault": {"address": desk.env["VAULT_ADDR"]}})], "--check")
+    assert by_set.results[0]["failed"] is False, by_set.out
     bare = desk.having(ELSEWHERE="")
     empty = play(bare, [task(vault_token=right["vault_token"])]).results[0]
     assert empty["exit_code"] == 2
@@ -262,6 +304,7 @@ def test_nothing_secret_is_shown_at_the_highest_verbosity_or_kept(desk: Lab) -> 
     talkative = desk.having(
         VAULT_TOKEN="",
         ELSEWHERE=token,
+        MISPLACED="another-secret-of-somebody",
         ANSIBLE_LOG_PATH=str(kept / "log"),
         ANSIBLE_CALLBACKS_ENABLED="ansible.builtin.tree,ansible.builtin.junit",
         ANSIBLE_CALLBACK_TREE_DIR=str(kept / "tree"),
@@ -272,7 +315,7 @@ def test_nothing_secret_is_shown_at_the_highest_verbosity_or_kept(desk: Lab) -> 
     kept.mkdir()
     elsewhere = "{{ lookup('env', 'ELSEWHERE') }}"
     cached = {"ansible.builtin.set_fact": {"found": "{{ done }}", "cacheable": True}}
-    wrong: dict[str, Any] = {"set": {"environments": elsewhere}}
+    wrong: dict[str, Any] = {"set": {"vault": {"token": "{{ lookup('env', 'MISPLACED') }}"}}}
     for params in ({}, wrong):
         told = play(talkative, [task(vault_token=elsewhere, **params), cached], "-vvvv", "--diff")
         assert told.results[0].get("failed", False) is bool(params), told.out
@@ -280,7 +323,8 @@ def test_nothing_secret_is_shown_at_the_highest_verbosity_or_kept(desk: Lab) -> 
     assert {"log", "facts", "tree", "junit"} <= {each.relative_to(kept).parts[0] for each in files}
     for file in files:
         text = file.read_text()
-        assert not [each for each in (token, CANARY, desk.kube.token, "eyJ") if each in text], file
+        secret = (token, CANARY, desk.kube.token, "eyJ", "another-secret-of-somebody")
+        assert not [each for each in secret if each in text], file
 
 
 @pytest.mark.parametrize("method", ["approle", "jwt", "kubernetes"])
@@ -293,7 +337,12 @@ def test_a_task_logs_in_by_itself_and_revokes_its_token(desk: Lab, method: str) 
         "auth_role": login["VAULTPROV_VAULT_AUTH_ROLE"],
         "auth_secret": "{{ lookup('env', 'ELSEWHERE') }}",
     }
-    bare = desk.having(VAULT_TOKEN="", ELSEWHERE=login["VAULTPROV_AUTH_SECRET"])
+    (desk.folder / "another").write_text("wrong")
+    bare = desk.having(
+        VAULT_TOKEN="",
+        ELSEWHERE=login["VAULTPROV_AUTH_SECRET"],
+        VAULTPROV_VAULT_AUTH_SECRET_FILE=str(desk.folder / "another"),
+    )
     done = play(bare, [task(**{name: value for name, value in secret.items() if value})], "-vvvv")
     assert done.results[0].get("failed", False) is False, done.out
     assert login["VAULTPROV_AUTH_SECRET"] not in done.out

@@ -18,3 +18,5 @@ def test_the_collection_has_the_packages_version() -> None:
     told = re.search(r'^VERSION = "(.+?)"', util, re.MULTILINE)
     assert told is not None
     assert galaxy["version"] == told[1] == vaultprov.__version__
+    needed = (COLLECTION / "requirements.txt").read_text()
+    assert needed == f"vaultprov=={vaultprov.__version__}\n"

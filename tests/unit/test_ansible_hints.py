@@ -8,7 +8,7 @@ from vaultprov.ansible.engine import TaskFailed
 from vaultprov.errors import Refused
 
 PARAMS = {"adopt": False, "kubernetes_host": None, "kubernetes_ca_file": None, "bootstrap": False,
-          "only": None}  # fmt: skip
+          "only": None, "context": None}  # fmt: skip
 
 
 @pytest.mark.parametrize(
@@ -27,6 +27,10 @@ PARAMS = {"adopt": False, "kubernetes_host": None, "kubernetes_ca_file": None, "
         (
             "--set argocd.repo_url=URL, or in the site file",
             'set: {argocd.repo_url: "URL"}, or in the site file',
+        ),
+        (
+            "kubectl --context smaug get nodes, then add --adopt",
+            "kubectl --context smaug get nodes, then add adopt: true",
         ),
         ("vaultprov offboard --only vault", "vaultprov offboard --only vault"),
         ("add --probe", "add --probe"),  # not an option of this module

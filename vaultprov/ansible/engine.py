@@ -25,7 +25,7 @@ from vaultprov.offboard import offboard
 from vaultprov.plan import Plan
 from vaultprov.report import document
 from vaultprov.report.diagnosis import document as diagnoses
-from vaultprov.run import Outcome, execute
+from vaultprov.run import Condition, Outcome, execute
 from vaultprov.settings import BY_KEY
 from vaultprov.verification import Proof
 from vaultprov.verification import verify as prove
@@ -52,14 +52,16 @@ _OPTIONS = {
     "from": "from_dir",
 }
 # Secrets, and where a kubeconfig is, are no settings: they have one home, the variables that the
-# command line reads. What a task says is stronger than any of them.
+# command line reads, the strongest first. What a task says is stronger than any of them, and than
+# the file that another variable names.
 _VARIABLES = {
-    "vault_token": ("VAULT_TOKEN", "BAO_TOKEN"),
+    "vault_token": ("BAO_TOKEN", "VAULT_TOKEN"),
     "auth_secret": ("VAULTPROV_AUTH_SECRET",),
     "kubeconfig": ("KUBECONFIG",),
 }
+_OVERRULED = {"auth_secret": ("VAULTPROV_VAULT_AUTH_SECRET_FILE",)}
 # What is inside is a command line, to be run as it is.
-_COMMAND = re.compile(r"(\bvaultprov [^;,()]*)")
+_COMMAND = re.compile(r"(\b(?:vaultprov|kubectl|oc|helm|vault|bao|curl) [^;,()]*)")
 _SETTING = re.compile(r"--set ([\w.]+)=([^\s,;)]+)")
 _ENDED_BADLY = (Status.FAILED, Status.REFUSED)
 _PATHS = ("config", "dir", "reviewer_jwt_file", "jwks_file", "store_token_file", "from_dir")
@@ -148,7 +150,7 @@ def _looked_at(task: Task) -> dict[str, Any]:
     with wiring as (request, io, budget):
         outcome = execute(request, io, budget, write=False, network=SocketNetwork())
     found = {**_told(outcome, task), "changed": False}
-    if outcome.condition is None and outcome.error is not None:
+    if outcome.error is not None and outcome.condition is not Condition.FOREIGN:
         raise TaskFailed(outcome.error, task.params, outcome.exit_code, found)
     return found
 
@@ -176,7 +178,8 @@ def _verified(task: Task) -> dict[str, Any]:
         if group == "":
             group = Names.of(request.onboarding).group
         outcome = prove(request, Proof(group, store, params["patience"]), io, budget)
-    return _result(outcome, task, changed=store is not None)
+    # The annotation that makes External Secrets look is what a run would write.
+    return _result(outcome, task, pending=task.check and bool(params["touch_store"]))
 
 
 def _diagnosed(task: Task) -> dict[str, Any]:
@@ -193,10 +196,12 @@ def _diagnosed(task: Task) -> dict[str, Any]:
         return found
     root, fix = found["root"], found["next"] or {}
     told = f"{root['id']}: {root['cause']}" if root else "some checks could not be told"
-    hint = fix.get("command") or fix.get("text") or ""
+    command = fix.get("command") or ""
+    hint = command or fix.get("text") or ""
     if fix.get("manifest"):
         hint += " (what to apply is in next.manifest)"
-    raise TaskFailed(Error(told, hint=hint), task.params, diagnosis.exit_code, found)
+    params: Params = {} if command else task.params  # a command is run as it is
+    raise TaskFailed(Error(told, hint=hint), params, diagnosis.exit_code, found)
 
 
 def _rendered(task: Task) -> dict[str, Any]:
@@ -219,14 +224,20 @@ def _options(params: Params) -> dict[str, Any]:
     nothing: tuple[object, ...] = (None, [], {})  # an empty list is what a loop had nothing for
     given = {k: v for k, v in params.items() if v not in nothing and k not in _VARIABLES}
     settings = dict(_flat(given.pop("set", None) or {}))
-    unknown = sorted(settings.keys() - BY_KEY.keys())
+    unknown = sorted(key for key in settings if key not in BY_KEY)
     if unknown:
         raise ConfigError(
             f"set: there is no setting {unknown[0]!r}", hint="vaultprov config show lists every key"
         )
-    options = {key.replace(".", "__"): value for key, value in settings.items()}
-    options |= {_OPTIONS.get(name, name): value for name, value in given.items()}
+    options = {_OPTIONS.get(name, name): value for name, value in given.items()}
+    options |= {key.replace(".", "__"): value for key, value in settings.items()}
     return options | {name: Path(options[name]) for name in _PATHS if name in options}
+
+
+def of_no_setting(settings: Mapping[str, Any] | None) -> set[str]:
+    """The values in `set` whose keys are no settings."""
+    strange = (value for key, value in _flat(settings or {}) if key not in BY_KEY)
+    return {value for value in strange if isinstance(value, str) and value}
 
 
 def _flat(settings: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
@@ -252,20 +263,21 @@ def _environ(task: Task) -> dict[str, str]:
             continue
         if value == "":
             raise ConfigError(f"{name} is empty", hint=f"leave {name} out, or give one")
-        for variable in variables:
+        if value == next((environ[each] for each in variables if environ.get(each)), None):
+            continue  # it came from there
+        for variable in (*variables, *_OVERRULED.get(name, ())):
             environ.pop(variable, None)
         environ[variables[0]] = str(value)
     return environ
 
 
-def _result(outcome: Outcome, task: Task, *, changed: bool = False) -> dict[str, Any]:
-    """What the module returns. changed: something was written that is no step."""
+def _result(outcome: Outcome, task: Task, *, pending: bool = False) -> dict[str, Any]:
+    """What the module returns. pending: the run would write what is no step."""
     found = _told(outcome, task)
-    found["changed"] = found["changed"] or changed
+    found["changed"] = found["changed"] or pending
     if outcome.error is not None:
         ended = (str(r.step.key) for r in outcome.results if r.status in _ENDED_BADLY)
-        written = changed or any(r.status is Status.WRITTEN for r in outcome.results)
-        failed = {**found, "changed": written, "key": next(ended, None)}
+        failed = {**found, "changed": outcome.written, "key": next(ended, None)}
         raise TaskFailed(outcome.error, task.params, outcome.exit_code, failed)
     return found
 

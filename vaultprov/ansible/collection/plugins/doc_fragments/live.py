@@ -35,7 +35,7 @@ options:
   adopt:
     description: >-
       Take over what exists without vaultprov's marker. The plan of check mode says what would
-      change.
+      change. Where a cluster is disconnected, an auth mount of somebody else goes, too.
     type: bool
     default: false
   replace_cluster:

@@ -19,7 +19,8 @@ options:
   vault_addr:
     description:
       - Vault's URL.
-      - Falls back to E(BAO_ADDR), then E(VAULT_ADDR), then to the site file's C(vault.address).
+      - Falls back to E(VAULTPROV_VAULT_ADDRESS), E(BAO_ADDR), E(VAULT_ADDR), then to the site
+        file's C(vault.address).
     type: str
   vault_token:
     description:
@@ -30,12 +31,14 @@ options:
   vault_namespace:
     description:
       - Vault namespace.
-      - Falls back to E(BAO_NAMESPACE), then E(VAULT_NAMESPACE), then to the site file.
+      - Falls back to E(VAULTPROV_VAULT_NAMESPACE), E(BAO_NAMESPACE), E(VAULT_NAMESPACE), then to
+        the site file.
     type: str
   vault_cacert:
     description:
       - CA of Vault's certificate, a PEM file.
-      - Falls back to E(BAO_CACERT), then E(VAULT_CACERT), then to the site file.
+      - Falls back to E(VAULTPROV_VAULT_CA_CERT), E(BAO_CACERT), E(VAULT_CACERT), then to the site
+        file.
     type: path
   auth:
     description: >-
@@ -75,6 +78,7 @@ options:
     description:
       - Any settings of the site file, nested as there or by their whole key.
       - C(vaultprov config show) lists all with their values.
+      - Stronger than an option of the same meaning, as C(--set) is.
     type: dict
   timeout:
     description: Nothing is tried for longer, for example V(120s), which is the default.

@@ -8,7 +8,8 @@ short_description: The clusters of a site file, grouped by environment
 version_added: 0.1.0
 description:
   - Each cluster of C(vaultprov.yaml) is a host that is worked on from the controller, named
-    C(CLUSTER.ENVIRONMENT); each environment is a group.
+    C(CLUSTER.ENVIRONMENT); each environment is a group, with underscores for what Ansible does
+    not take in a group's name (V(ocp-prod) is the group V(ocp_prod)).
   - A host has the variables C(vaultprov_env), C(vaultprov_cluster) and C(vaultprov_config).
   - The inventory file's name ends in C(.vaultprov.yml) or C(.vaultprov.yaml).
 author: The vaultprov authors (@vaultprov)

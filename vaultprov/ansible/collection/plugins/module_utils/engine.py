@@ -26,7 +26,10 @@ VERSION = "0.1.0"  # of this collection, which goes with the package of the same
 
 
 def _first_set(*names):
-    """The first of these variables that is not empty, as the command line reads them."""
+    """The first of these variables that is not empty, as the command line reads them.
+
+    Secrets have it here for Ansible to know them, and to show them nowhere.
+    """
     for name in names:
         if os.environ.get(name):
             return os.environ[name]
@@ -43,26 +46,18 @@ def _stop(_signal, _frame):
 
 
 CONNECTION = {
-    "vault_addr": {
-        "type": "str",
-        "fallback": _from("VAULTPROV_VAULT_ADDRESS", "BAO_ADDR", "VAULT_ADDR"),
-    },
+    # Settings fall back in the engine, to the very variables of the command line.
+    "vault_addr": {"type": "str"},
     "vault_token": {"type": "str", "no_log": True, "fallback": _from("BAO_TOKEN", "VAULT_TOKEN")},
-    "vault_namespace": {
-        "type": "str",
-        "fallback": _from("VAULTPROV_VAULT_NAMESPACE", "BAO_NAMESPACE", "VAULT_NAMESPACE"),
-    },
-    "vault_cacert": {
-        "type": "path",
-        "fallback": _from("VAULTPROV_VAULT_CA_CERT", "BAO_CACERT", "VAULT_CACERT"),
-    },
+    "vault_namespace": {"type": "str"},
+    "vault_cacert": {"type": "path"},
     "auth": {"type": "str", "choices": ["token", "approle", "jwt", "kubernetes"]},
     "auth_mount": {"type": "str"},
     "auth_role": {"type": "str"},
     "auth_role_file": {"type": "path"},
     "auth_secret": {"type": "str", "no_log": True, "fallback": _from("VAULTPROV_AUTH_SECRET")},
     "auth_secret_file": {"type": "path", "no_log": False},
-    "kubeconfig": {"type": "path", "fallback": _from("KUBECONFIG")},
+    "kubeconfig": {"type": "path"},
     "context": {"type": "str"},
     "config": {"type": "path"},
     "set": {"type": "dict"},
@@ -111,6 +106,8 @@ def run(use_case, argument_spec):
             msg=f"the collection is {VERSION}, and vaultprov in {sys.executable} is {INSTALLED}. "
             f"Next: pip install vaultprov=={VERSION}"
         )
+    # Of no setting nobody knows whether it is a secret; the task is refused, and shown by Ansible.
+    module.no_log_values.update(engine.of_no_setting(module.params["set"]))
     signal.signal(signal.SIGTERM, _stop)
     modes = {"check": module.check_mode, "diff": module._diff}
     task = engine.Task(module.params, dict(os.environ), module.warn, **modes)

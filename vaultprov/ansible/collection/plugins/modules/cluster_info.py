@@ -21,7 +21,9 @@ attributes:
     description: Nothing is ever written.
   diff_mode:
     support: full
-    description: Shows the fields that are not as they should be.
+    description: >-
+      Returned as C(diff), the fields that are not as they should be. Ansible prints a diff only
+      for tasks that change something, which this one never does.
 """
 
 EXAMPLES = r"""

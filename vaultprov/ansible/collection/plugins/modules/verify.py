@@ -61,31 +61,21 @@ checks:
       detail: policies default, moc-kv-r
       hint: null
 condition:
-  description: How the cluster stands. One of C(in place), C(drifted), C(not onboarded), C(foreign).
-  returned: when both servers could be read
+  description: Always null, as nothing is compared; what all commands' documents have.
+  returned: always, but for wrong parameters
   type: str
-  sample: in place
+  sample: null
 reviewer:
-  description: Age and end of the reviewer's credential, in words.
-  returned: when there is one
+  description: Always null, as C(condition).
+  returned: always, but for wrong parameters
   type: str
-  sample: written 2026-01-01T00:00:00.000Z, does not expire
+  sample: null
 steps:
-  description:
-    - Every resource with what differs, what is to be done (C(action)), and how that ended
-      (C(status)).
-    - In check mode and of C(cluster_info) the status of what is to be done is C(planned).
+  description: Always empty, as nothing is planned; what all commands' documents have.
   returned: always, but for wrong parameters
   type: list
   elements: dict
-  sample:
-    - key: vault/policy/moc-kv-r
-      action: create
-      status: written
-      fields: {"path[k8s_secrets/data/moc/*]": {"from": null, "to": "read"}}
-      kept: {}
-      reason: null
-      error: null
+  sample: []
 notes:
   description: What a reader has to know besides.
   returned: always, but for wrong parameters
