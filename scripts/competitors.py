@@ -219,7 +219,8 @@ class Replay:
             answer = http.request(call.method, url, body=body.encode() or None, headers=headers)
             if answer.status != call.status:
                 raise DevenvError(f"(c) {call.method} {path}: {answer.status}, not {call.status}")
-            known |= _carried_on(path, json.loads(answer.data or b"null") or {})
+            if answer.status < 400:  # a refusal carries nothing, and may be no JSON
+                known |= _carried_on(path, json.loads(answer.data or b"null") or {})
             if "watch=true" not in path or "token_reviewer_jwt" in known:
                 return
 
