@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import subprocess
 import sys
 from concurrent.futures import ThreadPoolExecutor
@@ -219,6 +220,32 @@ def test_a_touched_store_is_a_change_and_one_that_is_not_there_is_none(desk: Lab
     assert play(desk, [touching], "--check").results[0]["changed"] is True
     missing = play(desk, [touching]).results[0]
     assert (missing["exit_code"], missing["changed"]) == (2, False)
+
+
+def test_a_collection_of_another_version_says_which_package_it_needs(desk: Lab) -> None:
+    """Built with ansible-galaxy it may be older than the package beside it, or newer."""
+    other = desk.folder / "collections" / "ansible_collections" / "vaultprov" / "vaultprov"
+    other.unlink()
+    shutil.copytree(COLLECTION, other, ignore=shutil.ignore_patterns("__pycache__"))
+    util = other / "plugins" / "module_utils" / "engine.py"
+    util.write_text(util.read_text().replace('VERSION = "0.1.0"', 'VERSION = "0.0.9"'))
+    refused = play(desk, [task()]).results[0]
+    assert "the collection is 0.0.9" in refused["msg"]
+    assert "pip install vaultprov==0.0.9" in refused["msg"]
+
+
+def test_the_inventory_tells_a_wrong_site_file_and_groups_as_asked(desk: Lab) -> None:
+    inventory = desk.folder / "clusters.vaultprov.yml"
+    said = {"plugin": "vaultprov.vaultprov.site", "config": "absent.yaml"}
+    inventory.write_text(yaml.safe_dump(said))
+    told = ansible(desk, "ansible-inventory", "-i", inventory.name, "--graph")
+    assert "absent.yaml" in told.stderr
+    groups = [{"key": "vaultprov_cluster", "prefix": "cluster"}]
+    good = {**said, "config": "vaultprov.yaml", "keyed_groups": groups}
+    inventory.write_text(yaml.safe_dump(good))
+    shown = ansible(desk, "ansible-inventory", "-i", inventory.name, "--graph").stdout
+    assert "@cluster_smaug:" in shown
+    assert "smaug.moc" in shown
 
 
 def test_warnings_are_ansibles(desk: Lab) -> None:
